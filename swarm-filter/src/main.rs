@@ -1,0 +1,2 @@
+//! swarm-filter
+fn main() {}

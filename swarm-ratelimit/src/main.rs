@@ -1,0 +1,2 @@
+//! swarm-ratelimit
+fn main() {}

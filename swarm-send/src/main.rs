@@ -1,0 +1,2 @@
+//! swarm-send
+fn main() {}

@@ -1,0 +1,2 @@
+//! swarm-tail
+fn main() {}
