@@ -45,11 +45,10 @@ pub fn instant(text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
     if let Some(at) = timestamp(text.as_bytes()) {
         return Ok(at);
     }
-    if let Ok(date) = text.parse::<jiff::civil::Date>() {
-        if let Ok(at) = TimeZone::system().to_timestamp(date.to_datetime(jiff::civil::Time::midnight())) {
+    if let Ok(date) = text.parse::<jiff::civil::Date>()
+        && let Ok(at) = TimeZone::system().to_timestamp(date.to_datetime(jiff::civil::Time::midnight())) {
             return Ok(at);
         }
-    }
     let ago = span(text.strip_suffix(" ago").unwrap_or(text)).map_err(|_| {
         Failure::wrong(format!("'{text}' is no instant")).hint("like 2026-11-23T08:34:30Z, 2026-11-23, or a span ago: 10m, 2h, 1d")
     })?;
