@@ -274,9 +274,10 @@ impl Scanner {
             return Err(walk.fault(FaultKind::Trailing));
         }
         if !line.is_ascii()
-            && let Err(error) = std::str::from_utf8(line) {
-                return Err(Fault { at: error.valid_up_to(), kind: FaultKind::NotUtf8 });
-            }
+            && let Err(error) = std::str::from_utf8(line)
+        {
+            return Err(Fault { at: error.valid_up_to(), kind: FaultKind::NotUtf8 });
+        }
         Ok(true)
     }
 
@@ -341,10 +342,9 @@ impl<'a> Cursor<'a> {
             let key = self.string()?;
             // A line is at most 64 KiB; should a caller hand over more, the positions still have to fit.
             let place = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
-            if keys.len() - base < PAIRWISE_MAX
-                && keys[base..].iter().any(|&earlier| same(earlier.of(self.line), key)) {
-                    return Err(Fault { at: start - 1, kind: FaultKind::Duplicate(key.text().into_owned()) });
-                }
+            if keys.len() - base < PAIRWISE_MAX && keys[base..].iter().any(|&earlier| same(earlier.of(self.line), key)) {
+                return Err(Fault { at: start - 1, kind: FaultKind::Duplicate(key.text().into_owned()) });
+            }
             keys.push(Key { start: place(start), end: place(self.at - 1), escaped: key.escaped });
             self.skip_space();
             if self.peek() != Some(b':') {

@@ -46,9 +46,10 @@ pub fn instant(text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
         return Ok(at);
     }
     if let Ok(date) = text.parse::<jiff::civil::Date>()
-        && let Ok(at) = TimeZone::system().to_timestamp(date.to_datetime(jiff::civil::Time::midnight())) {
-            return Ok(at);
-        }
+        && let Ok(at) = TimeZone::system().to_timestamp(date.to_datetime(jiff::civil::Time::midnight()))
+    {
+        return Ok(at);
+    }
     let ago = span(text.strip_suffix(" ago").unwrap_or(text)).map_err(|_| {
         Failure::wrong(format!("'{text}' is no instant")).hint("like 2026-11-23T08:34:30Z, 2026-11-23, or a span ago: 10m, 2h, 1d")
     })?;
@@ -150,8 +151,8 @@ mod tests {
         fn the_fast_way_agrees_with_jiff_and_reads_back_what_was_written(micros in -62_000_000_000_000_000i64..250_000_000_000_000_000) {
             let at = Timestamp::from_microsecond(micros).expect("in range");
             let text = write(at);
-            if text.len() == WRITTEN_LEN {
-                if let Some(fast) = written_utc(text.as_bytes()) { prop_assert_eq!(fast, at); }
+            if text.len() == WRITTEN_LEN && let Some(fast) = written_utc(text.as_bytes()) {
+                prop_assert_eq!(fast, at);
             }
             prop_assert_eq!(timestamp(text.as_bytes()), Some(at));
         }
