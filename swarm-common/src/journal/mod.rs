@@ -1,0 +1,159 @@
+//! The journal: every record once, in order, on disk before anybody is told (DESIGN 3). Append only; nothing in it is ever
+//! renamed or rewritten.
+//!
+//! [`append`] writes, under a lock; [`read`] reads, without one; [`segments`] knows the files.
+
+mod append;
+mod read;
+mod segments;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::exit::Failure;
+use crate::platform::Watch;
+pub use read::{Reader, Step};
+
+/// When segments begin and end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// A segment that has reached this size gets a successor.
+    pub segment_bytes: u64,
+    /// Keep at most about this much; the oldest whole segments go. `None`: keep all.
+    pub keep_bytes: Option<u64>,
+    /// Remove segments whose last record is older. `None`: keep all.
+    pub keep_age: Option<Duration>,
+}
+
+/// Where a segment ends when nothing else was configured.
+pub const SEGMENT_BYTES: u64 = 10 * 1024 * 1024;
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { segment_bytes: SEGMENT_BYTES, keep_bytes: None, keep_age: None }
+    }
+}
+
+/// The journal of a store. Holds no file open between calls.
+#[derive(Clone, Debug)]
+pub struct Journal {
+    dir: PathBuf,
+    settings: Settings,
+}
+
+/// A record ready to be stored: everything but `seq` and `timestamp`, which are the journal's to give.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Draft {
+    /// Generated, or the sender's own.
+    pub msg_id: String,
+    /// The sender chose the id, so it is looked up whether it is stored already; a generated one is never looked up.
+    pub id_is_own: bool,
+    /// Who sends it.
+    pub sender_id: String,
+    /// Canonical JSON from `"msg_type":` to the closing brace.
+    pub body: Vec<u8>,
+}
+
+/// What became of one draft.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// The record's place; that of the first one for a repeated id.
+    pub seq: u64,
+    /// What was done.
+    pub outcome: Outcome,
+}
+
+/// What was done with a draft.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is on disk.
+    Stored,
+    /// The same sender stored that id before; nothing was stored now.
+    Repeated,
+    /// Another sender stored that id before; nothing was stored.
+    IdTaken {
+        /// Who it was.
+        by: String,
+    },
+}
+
+/// Why a batch has no good answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AppendError {
+    /// Nothing of the batch is stored.
+    Failed(Failure),
+    /// It was written, and the disk would not say whether it keeps it. The seqs are used up.
+    Unknown {
+        /// Seq of the first record of the batch that may be stored.
+        first_seq: u64,
+        /// Seq of the last one.
+        last_seq: u64,
+        /// What would have been answered.
+        receipts: Vec<Receipt>,
+        /// The system's reason.
+        why: String,
+    },
+}
+
+/// What the journal holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// The oldest record kept, or `next_seq` if there is none.
+    pub oldest_seq: u64,
+    /// What the next record will get.
+    pub next_seq: u64,
+}
+
+/// Most that `{"seq":N,"msg_id":ID,"timestamp":T,` takes before the body, for the line's limit (DESIGN 2).
+pub fn head_bytes(msg_id: &str) -> usize {
+    let mut id = Vec::with_capacity(msg_id.len() + 2);
+    crate::json::write_string(msg_id, &mut id);
+    segments::HEAD_FIXED_BYTES_MAX + id.len()
+}
+
+impl Journal {
+    /// The journal in directory `dir` (created by the first append).
+    pub fn at(dir: PathBuf, settings: Settings) -> Journal {
+        Journal { dir, settings }
+    }
+
+    /// Stores the batch, whole or not at all, in one write and one sync; answers when it is on disk. `note` takes words for
+    /// people.
+    ///
+    /// # Errors
+    /// [`AppendError`] tells whether nothing was stored or nobody knows.
+    pub fn append(&self, batch: &[Draft], note: &mut dyn FnMut(&str)) -> Result<Vec<Receipt>, AppendError> {
+        append::append(self, batch, note)
+    }
+
+    /// What the journal holds now.
+    ///
+    /// # Errors
+    /// Status 3 when it cannot be read.
+    pub fn bounds(&self) -> Result<Bounds, Failure> {
+        segments::bounds(&self.dir)
+    }
+
+    /// A reader that begins at `seq`; 0, and what is no longer kept, means the oldest.
+    ///
+    /// # Errors
+    /// Status 3 when the journal cannot be read.
+    pub fn read_from(&self, seq: u64) -> Result<Reader, Failure> {
+        Reader::open(&self.dir, seq)
+    }
+
+    /// The seq of the first record with `timestamp >= at`; the next seq if there is none.
+    ///
+    /// # Errors
+    /// Status 3 when the journal cannot be read.
+    pub fn first_since(&self, at: Timestamp) -> Result<u64, Failure> {
+        segments::first_since(&self.dir, at)
+    }
+
+    /// A watch that wakes when something is appended. Create it before reading to the end, so that nothing falls between.
+    pub fn watch(&self) -> Watch {
+        Watch::new(&[&self.dir])
+    }
+}

@@ -1,0 +1,28 @@
+//! What differs from system to system: watching files, syncing to disk, the clock that counts sleep, the boot id. A file a
+//! system; everything else in the workspace is the same everywhere.
+
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(not(target_os = "linux"))]
+mod macos;
+mod watch;
+
+#[cfg(target_os = "linux")]
+use linux as system;
+#[cfg(not(target_os = "linux"))]
+use macos as system;
+
+pub use system::{boot_id, boottime, sync_data};
+pub use watch::{Watch, Woken};
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+/// Puts a directory's entries on disk: what was created in it is found again after a power cut.
+///
+/// # Errors
+/// What open(2) or fsync(2) answer.
+pub fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
