@@ -1,64 +1,262 @@
 //! Appending: under the lock, one write, one sync, then the answer.
 
-use std::fs::{self, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::collections::HashMap;
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
 
 use fs2::FileExt;
+use jiff::Timestamp;
 
-use super::segments::{self, head};
-use super::{AppendError, Draft, Journal, Outcome, Receipt};
-use crate::exit::Failure;
+use super::ids::{self, Ids};
+use super::line::Due;
+use super::{AppendError, Draft, Outcome, Receipt, Settings, find, head_bytes, segments};
+use crate::exit::{self, Failure};
 use crate::{json, platform, time};
 
-pub(super) fn append(journal: &Journal, batch: &[Draft], note: &mut dyn FnMut(&str)) -> Result<Vec<Receipt>, AppendError> {
-    let dir = &journal.dir;
-    let failed = |error: std::io::Error| AppendError::Failed(Failure::io(format_args!("append to the journal {}", dir.display()), &error));
-    fs::create_dir_all(dir).map_err(failed)?;
-    let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(dir.join("lock")).map_err(failed)?;
-    FileExt::lock_exclusive(&lock).map_err(failed)?;
-    let mut all = Vec::new();
-    let found = segments::list(dir).map_err(AppendError::Failed)?;
-    let mut live = found.last().copied().unwrap_or(1);
-    let mut next_seq = live;
-    let mut timestamp = time::now();
-    for &segment in &found {
-        let bytes = fs::read(segments::path(dir, segment)).map_err(failed)?;
-        let whole = memchr::memrchr(b'\n', &bytes).map_or(0, |at| at + 1);
-        next_seq = segment;
-        for line in bytes[..whole].split(|&b| b == b'\n').filter(|line| !line.is_empty()) {
-            let head = head(line).unwrap_or_default();
-            timestamp = timestamp.max(head.timestamp.unwrap_or(timestamp));
-            all.push((head.msg_id, head.sender_id, next_seq));
-            next_seq += 1;
+pub(super) fn append(dir: &Path, settings: &Settings, batch: &[Draft], note: &mut dyn FnMut(&str)) -> Result<Vec<Receipt>, AppendError> {
+    append_at(dir, settings, batch, note, time::now)
+}
+
+/// As [`append`], with the clock of its caller.
+pub(super) fn append_at(
+    dir: &Path,
+    settings: &Settings,
+    batch: &[Draft],
+    note: &mut dyn FnMut(&str),
+    now: impl FnOnce() -> Timestamp,
+) -> Result<Vec<Receipt>, AppendError> {
+    let failed = |error: io::Error| AppendError::Failed(Failure::io(format_args!("append to the journal {}", dir.display()), &error));
+    if batch.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut ids = Ids::of(batch);
+    if let Some(ids) = &mut ids {
+        ids.search(dir).map_err(failed)?;
+    }
+    // Held until the answer; let go when the descriptor closes.
+    let _lock = lock(dir).map_err(failed)?;
+    let mut live = Live::find(dir).map_err(failed)?;
+    if let Some(ids) = &mut ids {
+        ids.catch_up(dir).map_err(failed)?;
+    }
+    let first_seq = live.next_seq;
+    let receipts = plan(batch, ids.as_ref(), first_seq);
+    if let Some(ids) = &ids {
+        let repeated = batch.iter().zip(&receipts).filter(|(_, receipt)| receipt.outcome == Outcome::Repeated);
+        ids::confirm(dir, repeated.filter_map(|(draft, _)| ids.found(&draft.msg_id))).map_err(failed)?;
+    }
+    let stored = receipts.iter().filter(|receipt| receipt.outcome == Outcome::Stored).count() as u64;
+    if stored == 0 {
+        return Ok(receipts);
+    }
+    let now = now();
+    let timestamp = live.timestamp.map_or(now, |last| last.max(now));
+    let segment = live.prepare(dir, settings, timestamp, note).map_err(failed)?;
+    let lines = render(batch, &receipts, first_seq, timestamp);
+
+    match segment.write(&lines, stored) {
+        Ok(()) => {}
+        Err(Trouble::Undone { error, seen }) => {
+            if seen > 0 {
+                // Readers may have had whole lines that are gone again: their seqs are not given to other records.
+                let _ = segments::begin(dir, first_seq + seen);
+            }
+            return Err(failed(error));
         }
-        if segment == live && whole < bytes.len() {
-            note("the last line of the journal was cut off: its writer died in it");
-            OpenOptions::new().write(true).open(segments::path(dir, segment)).and_then(|f| f.set_len(whole as u64)).map_err(failed)?;
-        }
-        if segment == live && whole as u64 >= journal.settings.segment_bytes {
-            live = next_seq;
+        Err(Trouble::Unknown(error)) => {
+            // Whatever the disk made of them, these seqs are used up; the next writer goes on in a segment of its own. If even
+            // that cannot be made, there is nothing more to be done about it.
+            let last_seq = first_seq + stored - 1;
+            let _ = segments::begin(dir, last_seq + 1);
+            return Err(AppendError::Unknown { first_seq, last_seq, receipts, why: exit::reason(&error) });
         }
     }
-    let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(segments::path(dir, live)).map_err(failed)?;
-    let mut out = Vec::new();
-    let mut receipts = Vec::new();
-    for draft in batch {
-        if let Some((_, by, seq)) = all.iter().find(|(id, ..)| draft.id_is_own && *id == draft.msg_id) {
-            let outcome = if *by == draft.sender_id { Outcome::Repeated } else { Outcome::IdTaken { by: by.clone() } };
-            receipts.push(Receipt { seq: *seq, outcome });
-            continue;
-        }
-        out.extend_from_slice(format!("{{\"seq\":{next_seq},\"msg_id\":").as_bytes());
-        json::write_string(&draft.msg_id, &mut out);
-        out.extend_from_slice(format!(",\"timestamp\":\"{}\",", time::write(timestamp)).as_bytes());
-        out.extend_from_slice(&draft.body);
-        out.push(b'\n');
-        all.push((draft.msg_id.clone(), draft.sender_id.clone(), next_seq));
-        receipts.push(Receipt { seq: next_seq, outcome: Outcome::Stored });
-        next_seq += 1;
-    }
-    file.write_all(&out).map_err(failed)?;
-    platform::sync_data(&file).map_err(failed)?;
     Ok(receipts)
+}
+
+/// Takes the writers' lock. The file is made once and stays: whoever replaced it would let two writers in.
+fn lock(dir: &Path) -> io::Result<File> {
+    let path = dir.join("lock");
+    let open = || OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let file = match open() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            create_dir(dir)?;
+            open()?
+        }
+        file => file?,
+    };
+    loop {
+        match file.lock_exclusive() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            locked => return locked.map(|()| file),
+        }
+    }
+}
+
+/// Creates the journal's directory, for its owner alone.
+pub(super) fn create_dir(dir: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+/// The journal's end, as the holder of the lock finds it.
+struct Live {
+    /// The live segment's name, how it ends, and its file; `None` in an empty journal.
+    segment: Option<(u64, find::Tail, File)>,
+    next_seq: u64,
+    /// Of the last record.
+    timestamp: Option<Timestamp>,
+}
+
+impl Live {
+    fn find(dir: &Path) -> io::Result<Live> {
+        let Some((_, first_seq)) = segments::ends(dir)? else { return Ok(Live { segment: None, next_seq: 1, timestamp: None }) };
+        let file = segments::open_to_append(dir, first_seq)?;
+        let tail = find::tail(&file, first_seq)?;
+        let timestamp = match tail.timestamp {
+            Some(timestamp) => Some(timestamp),
+            None => before(dir, first_seq)?,
+        };
+        Ok(Live { next_seq: tail.next_seq, timestamp, segment: Some((first_seq, tail, file)) })
+    }
+
+    /// Makes the live segment ready to be written: cuts what a dead writer left, begins a new segment where one is due.
+    fn prepare(&mut self, dir: &Path, settings: &Settings, now: Timestamp, note: &mut dyn FnMut(&str)) -> io::Result<Segment> {
+        let Some((first_seq, tail, file)) = self.segment.take() else {
+            return Ok(Segment { file: segments::begin(dir, self.next_seq)?, bytes: 0 });
+        };
+        let path = segments::path(dir, first_seq);
+        if tail.bytes > tail.whole_end {
+            file.set_len(tail.whole_end)?;
+            let torn = tail.bytes - tail.whole_end;
+            note(&format!(
+                "cut an incomplete last line of {torn} bytes from {}: its writer died in it, and nobody was told that it is stored",
+                path.display()
+            ));
+        }
+        if tail.is_damaged {
+            note(&format!("the last line of {} cannot be read: going on at seq {} in a new segment", path.display(), self.next_seq));
+        }
+        if tail.is_damaged || (tail.whole_end > 0 && tail.whole_end >= settings.segment_bytes) {
+            // A writer that died before its sync may have left lines here. Nobody syncs a finished segment any more, and they shall
+            // not be missing before later ones.
+            platform::sync_data(&file)?;
+            let begun = segments::begin(dir, self.next_seq)?;
+            segments::retire(dir, settings, self.next_seq, now)?;
+            return Ok(Segment { file: begun, bytes: 0 });
+        }
+        if tail.whole_end == 0 {
+            // Whoever began it may have died before it was on disk.
+            segments::settle(dir, &file, first_seq)?;
+        }
+        Ok(Segment { file, bytes: tail.whole_end })
+    }
+}
+
+/// The last timestamp before an empty segment.
+fn before(dir: &Path, first_seq: u64) -> io::Result<Option<Timestamp>> {
+    for segment in segments::list(dir)?.into_iter().rev().filter(|&segment| segment < first_seq) {
+        if let Some(file) = segments::open(dir, segment)?
+            && let Some(timestamp) = find::tail(&file, segment)?.timestamp
+        {
+            return Ok(Some(timestamp));
+        }
+    }
+    Ok(None)
+}
+
+/// The live segment, ready to be written.
+struct Segment {
+    file: File,
+    /// All of it whole lines.
+    bytes: u64,
+}
+
+/// What can happen to a batch.
+enum Trouble {
+    /// It could not be written whole, and was taken back. Readers may have seen so many records.
+    Undone { error: io::Error, seen: u64 },
+    /// It was written, and nobody knows whether it is on disk.
+    Unknown(io::Error),
+}
+
+impl Segment {
+    /// One write(2) for the whole batch: a reader that sees the first byte may see a torn line, never two batches mixed.
+    /// O_APPEND alone would not give the seq, hence the lock. One sync, which is never tried again: after it failed once, the kernel takes
+    /// the lost pages for clean and says yes (measured, LESSONS).
+    fn write(mut self, lines: &[u8], count: u64) -> Result<(), Trouble> {
+        let undone = |error| Trouble::Undone { error, seen: 0 };
+        platform::check_file_size(self.bytes + lines.len() as u64).map_err(undone)?;
+        // Of a batch that stops in the middle, readers would have whole lines that are taken back. One line cannot: its newline
+        // comes last.
+        if count > 1
+            && let Err(error) = platform::reserve(&self.file, self.bytes, lines.len() as u64)
+        {
+            let _ = self.file.set_len(self.bytes);
+            return Err(undone(error));
+        }
+        let mut written = 0;
+        while written < lines.len() {
+            let error = match self.file.write(&lines[written..]) {
+                Ok(0) => io::ErrorKind::WriteZero.into(),
+                Ok(n) => {
+                    // Short: written on, to learn why.
+                    written += n;
+                    continue;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => error,
+            };
+            if written > 0 && self.file.set_len(self.bytes).is_err() {
+                return Err(Trouble::Unknown(error));
+            }
+            return Err(Trouble::Undone { error, seen: memchr::memchr_iter(b'\n', &lines[..written]).count() as u64 });
+        }
+        platform::sync_data(&self.file).map_err(Trouble::Unknown)
+    }
+}
+
+/// What becomes of each draft, and which seq it gets.
+fn plan(batch: &[Draft], ids: Option<&Ids<'_>>, first_seq: u64) -> Vec<Receipt> {
+    let mut next_seq = first_seq;
+    let mut earlier: HashMap<&str, (u64, &str)> = HashMap::new();
+    let receipt = |draft| {
+        let draft: &Draft = draft;
+        if let Some(ids) = ids.filter(|_| draft.id_is_own) {
+            let known = earlier.get(draft.msg_id.as_str()).copied();
+            let known = known.or_else(|| ids.found(&draft.msg_id).map(|found| (found.seq, found.sender_id.as_str())));
+            if let Some((seq, by)) = known {
+                // One agent, however it writes its name (DESIGN 2).
+                let is_same = by.eq_ignore_ascii_case(&draft.sender_id);
+                return Receipt { seq, outcome: if is_same { Outcome::Repeated } else { Outcome::IdTaken { by: by.to_string() } } };
+            }
+            earlier.insert(&draft.msg_id, (next_seq, &draft.sender_id));
+        }
+        next_seq += 1;
+        Receipt { seq: next_seq - 1, outcome: Outcome::Stored }
+    };
+    batch.iter().map(receipt).collect()
+}
+
+/// The bytes of what is stored: heads formatted, bodies copied.
+fn render(batch: &[Draft], receipts: &[Receipt], first_seq: u64, timestamp: Timestamp) -> Vec<u8> {
+    let stored = || batch.iter().zip(receipts).filter(|(_, receipt)| receipt.outcome == Outcome::Stored);
+    let mut lines = Vec::with_capacity(stored().map(|(draft, _)| head_bytes(&draft.msg_id) + draft.body.len() + 1).sum());
+    let room = lines.capacity();
+    let after_id = format!(",\"timestamp\":\"{}\",", time::write(timestamp));
+    let mut due = Due::at(first_seq);
+    for (draft, receipt) in stored() {
+        debug_assert_eq!(receipt.seq, due.seq(), "seqs are dense");
+        debug_assert!(draft.body.ends_with(b"}") && !draft.body.contains(&b'\n'), "a body is the rest of one line");
+        lines.extend_from_slice(due.prefix());
+        lines.extend_from_slice(b"\"msg_id\":");
+        json::write_string(&draft.msg_id, &mut lines);
+        lines.extend_from_slice(after_id.as_bytes());
+        lines.extend_from_slice(&draft.body);
+        lines.push(b'\n');
+        due.advance();
+    }
+    debug_assert!(lines.len() <= room, "what a head takes was foreseen");
+    lines
 }

@@ -1,11 +1,18 @@
 //! The journal: every record once, in order, on disk before anybody is told (DESIGN 3). Append only; nothing in it is ever
 //! renamed or rewritten.
 //!
-//! [`append`] writes, under a lock; [`read`] reads, without one; [`segments`] knows the files.
+//! [`append`] writes, under a lock; [`read`] reads, without one. Below them: [`segments`] knows the files, [`line`](mod@line) the head of
+//! a line, [`block`] reads whole lines, [`find`] finds a place, [`ids`] an id.
 
 mod append;
+mod block;
+mod find;
+mod ids;
+mod line;
 mod read;
 mod segments;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,6 +20,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::exit::Failure;
+use crate::ndjson::LINE_BYTES_MAX;
 use crate::platform::Watch;
 pub use read::{Reader, Step};
 
@@ -29,6 +37,15 @@ pub struct Settings {
 
 /// Where a segment ends when nothing else was configured.
 pub const SEGMENT_BYTES: u64 = 10 * 1024 * 1024;
+
+/// What one read brings, and what a reader holds in memory: any record with its newline fits.
+const BLOCK_BYTES: usize = LINE_BYTES_MAX + 1;
+
+/// The first look at a line somewhere in a file or at its end; most records are a tenth of that.
+const TAIL_BYTES: usize = 4096;
+
+/// How often is looked again when retention takes a segment between listing and opening it.
+const LOOKS_MAX: usize = 100;
 
 impl Default for Settings {
     fn default() -> Self {
@@ -110,7 +127,7 @@ pub struct Bounds {
 pub fn head_bytes(msg_id: &str) -> usize {
     let mut id = Vec::with_capacity(msg_id.len() + 2);
     crate::json::write_string(msg_id, &mut id);
-    segments::HEAD_FIXED_BYTES_MAX + id.len()
+    line::HEAD_FIXED_BYTES_MAX + id.len()
 }
 
 impl Journal {
@@ -125,7 +142,7 @@ impl Journal {
     /// # Errors
     /// [`AppendError`] tells whether nothing was stored or nobody knows.
     pub fn append(&self, batch: &[Draft], note: &mut dyn FnMut(&str)) -> Result<Vec<Receipt>, AppendError> {
-        append::append(self, batch, note)
+        append::append(&self.dir, &self.settings, batch, note)
     }
 
     /// What the journal holds now.
@@ -133,10 +150,11 @@ impl Journal {
     /// # Errors
     /// Status 3 when it cannot be read.
     pub fn bounds(&self) -> Result<Bounds, Failure> {
-        segments::bounds(&self.dir)
+        find::bounds(&self.dir)
     }
 
-    /// A reader that begins at `seq`; 0, and what is no longer kept, means the oldest.
+    /// A reader that begins at `seq`. 0 means the oldest; a seq that is no longer kept is told as a [`Step::Gap`], and a seq that is
+    /// not stored yet is waited for.
     ///
     /// # Errors
     /// Status 3 when the journal cannot be read.
@@ -149,11 +167,13 @@ impl Journal {
     /// # Errors
     /// Status 3 when the journal cannot be read.
     pub fn first_since(&self, at: Timestamp) -> Result<u64, Failure> {
-        segments::first_since(&self.dir, at)
+        find::first_since(&self.dir, at)
     }
 
     /// A watch that wakes when something is appended. Create it before reading to the end, so that nothing falls between.
     pub fn watch(&self) -> Watch {
+        // Nothing was ever sent: a directory that is not there cannot be watched. If it cannot be made, the watch polls.
+        let _ = append::create_dir(&self.dir);
         Watch::new(&[&self.dir])
     }
 }

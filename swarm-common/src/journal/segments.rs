@@ -1,79 +1,181 @@
-//! The files of the journal: their names, their lines' heads, and finding a place in them.
+//! The files of the journal: their names, which there are, how one begins and how the oldest go.
 
-use std::fs;
+use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
-use super::Bounds;
+use super::{Settings, find};
 use crate::exit::Failure;
-use crate::json::{Scanner, Walk};
-
-/// `{"seq":` + 20 digits + `,"msg_id":` + `,"timestamp":"` + 27 + `",`
-pub(super) const HEAD_FIXED_BYTES_MAX: usize = 7 + 20 + 10 + 14 + crate::time::WRITTEN_LEN + 2;
+use crate::platform;
 
 const EXTENSION: &str = ".ndjson";
 
+/// Digits of a segment's name, so that names sort as numbers do.
+const NAME_DIGITS: usize = 20;
+
+/// Where the segment lies that begins with `first_seq`.
 pub(super) fn path(dir: &Path, first_seq: u64) -> PathBuf {
-    dir.join(format!("{first_seq:020}{EXTENSION}"))
+    dir.join(format!("{first_seq:0NAME_DIGITS$}{EXTENSION}"))
 }
 
-pub(super) fn list(dir: &Path) -> Result<Vec<u64>, Failure> {
-    let failed = |error: &io::Error| Failure::io(format_args!("read the journal {}", dir.display()), error);
-    let entries = match fs::read_dir(dir) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.map_err(|error| failed(&error))?,
-    };
-    let mut found = Vec::new();
-    for entry in entries {
-        let name = entry.map_err(|error| failed(&error))?.file_name();
-        let digits = name.to_str().and_then(|name| name.strip_suffix(EXTENSION)).filter(|digits| digits.len() == 20);
-        found.extend(digits.and_then(|digits| digits.parse::<u64>().ok()));
+/// The seq that a file name promises; `None` for what is no segment.
+fn first_seq(name: &str) -> Option<u64> {
+    let digits = name.strip_suffix(EXTENSION)?;
+    if digits.len() != NAME_DIGITS || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
     }
+    digits.parse().ok().filter(|&seq| seq > 0)
+}
+
+/// Hands over each segment's first seq, in no order. A directory that is not there has none.
+fn each(dir: &Path, mut visit: impl FnMut(u64)) -> io::Result<()> {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        if let Some(first_seq) = entry?.file_name().to_str().and_then(first_seq) {
+            visit(first_seq);
+        }
+    }
+    Ok(())
+}
+
+/// The oldest and the newest segment.
+pub(super) fn ends(dir: &Path) -> io::Result<Option<(u64, u64)>> {
+    let mut ends: Option<(u64, u64)> = None;
+    each(dir, |first| ends = Some(ends.map_or((first, first), |(oldest, newest)| (oldest.min(first), newest.max(first)))))?;
+    Ok(ends)
+}
+
+/// The next segment after `first_seq`, and the one that would hold it: the last at or before it.
+pub(super) fn around(dir: &Path, first_seq: u64) -> io::Result<(Option<u64>, Option<u64>)> {
+    let (mut before, mut after) = (None, None);
+    each(dir, |first| {
+        if first <= first_seq {
+            before = before.max(Some(first));
+        } else {
+            after = Some(after.map_or(first, |after: u64| after.min(first)));
+        }
+    })?;
+    Ok((before, after))
+}
+
+/// All segments, oldest first.
+pub(super) fn list(dir: &Path) -> io::Result<Vec<u64>> {
+    let mut found = Vec::new();
+    each(dir, |first| found.push(first))?;
     found.sort_unstable();
     Ok(found)
 }
 
-#[derive(Default)]
-pub(super) struct Head {
-    pub seq: Option<u64>,
-    pub msg_id: String,
-    pub sender_id: String,
-    pub timestamp: Option<Timestamp>,
+/// Opens a segment for reading; `None` when retention took it.
+pub(super) fn open(dir: &Path, first_seq: u64) -> io::Result<Option<File>> {
+    match File::open(path(dir, first_seq)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        file => file.map(Some),
+    }
 }
 
-pub(super) fn head(line: &[u8]) -> Option<Head> {
-    let mut head = Head::default();
-    let visit = |key: crate::json::Str<'_>, value: crate::json::Value<'_>| {
-        match value {
-            crate::json::Value::String(text) if key.is(b"msg_id") => head.msg_id = text.text().into_owned(),
-            crate::json::Value::String(text) if key.is(b"sender_id") => head.sender_id = text.text().into_owned(),
-            crate::json::Value::String(text) if key.is(b"timestamp") => head.timestamp = crate::time::timestamp(&text.decode()),
-            value if key.is(b"seq") => head.seq = value.as_u64(),
-            _ => {}
-        }
-        Walk::On
-    };
-    Scanner::new().members(line, visit).ok()?;
-    Some(head)
+/// Opens a segment for appending.
+pub(super) fn open_to_append(dir: &Path, first_seq: u64) -> io::Result<File> {
+    OpenOptions::new().read(true).append(true).open(path(dir, first_seq))
 }
 
-pub(super) fn bounds(dir: &Path) -> Result<Bounds, Failure> {
-    let segments = list(dir)?;
-    let (Some(&oldest_seq), Some(&last)) = (segments.first(), segments.last()) else { return Ok(Bounds { oldest_seq: 1, next_seq: 1 }) };
-    let bytes = fs::read(path(dir, last)).map_err(|error| Failure::io("read the journal", &error))?;
-    Ok(Bounds { oldest_seq, next_seq: last + memchr::memchr_iter(b'\n', &bytes).count() as u64 })
+/// Begins the segment `first_seq`: on disk, its name too, before a byte is written to it. Under the lock only.
+///
+/// # Errors
+/// What the system answers; then there is no such segment.
+pub(super) fn begin(dir: &Path, first_seq: u64) -> io::Result<File> {
+    let path = path(dir, first_seq);
+    let file = OpenOptions::new().read(true).append(true).create_new(true).mode(0o600).open(&path)?;
+    if let Err(error) = settle(dir, &file, first_seq) {
+        // A second sync of the same directory would say yes to an entry that is lost: the next writer shall make a new one.
+        let _ = fs::remove_file(&path);
+        return Err(error);
+    }
+    Ok(file)
 }
 
-pub(super) fn first_since(dir: &Path, at: Timestamp) -> Result<u64, Failure> {
-    for segment in list(dir)? {
-        let bytes = fs::read(path(dir, segment)).map_err(|error| Failure::io("read the journal", &error))?;
-        for (n, line) in bytes.split(|&b| b == b'\n').filter(|line| !line.is_empty()).enumerate() {
-            if head(line).and_then(|head| head.timestamp).is_some_and(|timestamp| timestamp >= at) {
-                return Ok(segment + n as u64);
-            }
+/// Puts an empty segment and its name on disk; with the journal's first one, the directories above it too.
+pub(super) fn settle(dir: &Path, file: &File, first_seq: u64) -> io::Result<()> {
+    file.sync_all()?;
+    platform::sync_dir(dir)?;
+    if first_seq == 1 {
+        for above in dir.ancestors().skip(1).take(2).filter(|above| !above.as_os_str().is_empty()) {
+            // The store and the project are the user's directories, which need not be readable for us.
+            let _ = platform::sync_dir(above);
         }
     }
-    Ok(bounds(dir)?.next_seq)
+    Ok(())
+}
+
+/// Removes whole oldest segments that the settings no longer keep. Called by the writer that just began `live`; neither it nor the
+/// segment before it is touched, so the last records and the last timestamp always stay.
+pub(super) fn retire(dir: &Path, settings: &Settings, live: u64, now: Timestamp) -> io::Result<()> {
+    if settings.keep_bytes.is_none() && settings.keep_age.is_none() {
+        return Ok(());
+    }
+    let mut finished: Vec<(u64, u64)> = Vec::new();
+    for first in list(dir)?.into_iter().filter(|&first| first < live) {
+        finished.push((first, fs::metadata(path(dir, first))?.len()));
+    }
+    finished.pop();
+    // The live segment will grow to its full size, and the one before it stays.
+    let mut total = finished.iter().map(|(_, bytes)| bytes).sum::<u64>().saturating_add(settings.segment_bytes.saturating_mul(2));
+    let too_old = settings.keep_age.and_then(|age| now.checked_sub(SignedDuration::try_from(age).ok()?).ok());
+    for (first, bytes) in finished {
+        let is_over = settings.keep_bytes.is_some_and(|keep| total > keep);
+        let is_too_old = || -> io::Result<bool> {
+            let (Some(limit), Some(file)) = (too_old, open(dir, first)?) else { return Ok(false) };
+            let last = match find::tail(&file, first)?.timestamp {
+                Some(timestamp) => timestamp,
+                None => Timestamp::try_from(file.metadata()?.modified()?).unwrap_or(now),
+            };
+            Ok(last < limit)
+        };
+        if !is_over && !is_too_old()? {
+            break;
+        }
+        fs::remove_file(path(dir, first))?;
+        total = total.saturating_sub(bytes);
+    }
+    Ok(())
+}
+
+/// Words for a journal that cannot be read.
+pub(super) fn unreadable(dir: &Path, error: &io::Error) -> Failure {
+    Failure::io(format_args!("read the journal {}", dir.display()), error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_twenty_digits_and_the_extension_are_a_segment() {
+        assert_eq!(first_seq("00000000000000000001.ndjson"), Some(1));
+        let others = [
+            "lock",
+            "1.ndjson",
+            "00000000000000000001.ndjson~",
+            "0000000000000000000a.ndjson",
+            "+0000000000000000001.ndjson",
+            "00000000000000000000.ndjson",
+        ];
+        for name in others {
+            assert_eq!(first_seq(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_segment_that_is_there_is_never_begun_again() {
+        let dir = tempfile::tempdir().expect("a directory");
+        begin(dir.path(), 7).expect("begun");
+        assert_eq!(begin(dir.path(), 7).map(|_| ()).map_err(|error| error.kind()), Err(io::ErrorKind::AlreadyExists));
+        assert_eq!(ends(dir.path()).expect("listed"), Some((7, 7)));
+    }
 }

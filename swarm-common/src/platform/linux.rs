@@ -1,9 +1,15 @@
 //! Linux.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, fallocate};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use nix::sys::statfs::statfs;
 use nix::time::{ClockId, clock_gettime};
 
 /// Puts a file's bytes on disk. After a failure do not call it again: the kernel reports a lost page once, and then says
@@ -26,4 +32,113 @@ pub fn boottime() -> Duration {
 /// When `/proc` is not there.
 pub fn boot_id() -> io::Result<String> {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_string())
+}
+
+/// Takes room on the disk for bytes that are about to be written, so that the write does not stop in the middle. The file's length
+/// stays. Where a file system cannot do that, nothing happens.
+///
+/// # Errors
+/// ENOSPC, EDQUOT, EFBIG: there is no room.
+pub fn reserve(file: &File, offset: u64, bytes: u64) -> io::Result<()> {
+    let (Ok(offset), Ok(bytes)) = (offset.try_into(), bytes.try_into()) else { return Err(Errno::EFBIG.into()) };
+    match fallocate(file, FallocateFlags::FALLOC_FL_KEEP_SIZE, offset, bytes) {
+        Err(error @ (Errno::ENOSPC | Errno::EDQUOT | Errno::EFBIG)) => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// inotify(7) over some paths.
+pub(super) struct Changes {
+    events: File,
+}
+
+/// File systems that others change too, whose changes the kernel here does not tell of (statfs(2)).
+const SHARED: [(u64, &str); 10] = [
+    (0x6969, "NFS"),
+    (0x517b, "SMB"),
+    (0xff53_4d42, "CIFS"),
+    (0xfe53_4d42, "SMB2"),
+    (0x6573_5546, "FUSE"),
+    (0x0102_1997, "9p"),
+    (0x00c3_6400, "Ceph"),
+    (0x5346_414f, "AFS"),
+    (0x7375_7245, "Coda"),
+    (0x0bd0_0bd0, "Lustre"),
+];
+
+/// What wakes: not reading, opening or closing, which readers and the writers' lock do all the time.
+const WAKING: AddWatchFlags = AddWatchFlags::IN_CREATE
+    .union(AddWatchFlags::IN_MODIFY)
+    .union(AddWatchFlags::IN_MOVE)
+    .union(AddWatchFlags::IN_DELETE)
+    .union(AddWatchFlags::IN_MOVE_SELF)
+    .union(AddWatchFlags::IN_DELETE_SELF);
+
+/// The longest event: its header and a name.
+const EVENT_BYTES_MAX: usize = 16 + 256;
+
+impl Changes {
+    /// Watches the paths; for one that is not there, its directory.
+    ///
+    /// # Errors
+    /// Why it cannot be, in words.
+    pub fn of(paths: &[&Path]) -> Result<Changes, String> {
+        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)
+            .map_err(|error| format!("inotify cannot be had: {}", error.desc()))?;
+        for path in paths {
+            let mut path = *path;
+            let mut added = inotify.add_watch(path, WAKING);
+            if let (Err(Errno::ENOENT), Some(parent)) = (&added, path.parent()) {
+                path = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+                added = inotify.add_watch(path, WAKING);
+            }
+            added.map_err(|error| format!("{} cannot be watched: {}", path.display(), error.desc()))?;
+            let kind = statfs(path).map_or(0, |stat| stat.filesystem_type().0 as u64 & 0xffff_ffff);
+            if let Some((_, name)) = SHARED.iter().find(|(magic, _)| *magic == kind) {
+                return Err(format!("{} is on {name}, where changes made elsewhere are not told", path.display()));
+            }
+        }
+        Ok(Changes { events: File::from(OwnedFd::from(inotify)) })
+    }
+
+    /// Readable when there are events.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.events.as_fd()
+    }
+
+    /// Takes the events that are there. What they say does not matter: whoever is woken looks for himself.
+    ///
+    /// # Errors
+    /// What read(2) answers.
+    pub fn drain(&mut self) -> io::Result<()> {
+        let mut buffer = [0; 16 * EVENT_BYTES_MAX];
+        loop {
+            match self.events.read(&mut buffer) {
+                // Room was left, so there were no more. What comes now wakes the next wait.
+                Ok(n) if n + EVENT_BYTES_MAX <= buffer.len() => return Ok(()),
+                Ok(_) => {}
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clock_runs_and_the_boot_has_a_name() {
+        assert!(boottime() > Duration::ZERO);
+        let id = boot_id().expect("a boot id");
+        assert_eq!((id.len(), boot_id().ok()), (36, Some(id.clone())));
+    }
+
+    #[test]
+    fn room_is_reserved_without_a_change_of_length() {
+        let file = tempfile::tempfile().expect("a file");
+        reserve(&file, 0, 100_000).expect("reserved");
+        assert_eq!(file.metadata().expect("known").len(), 0);
+    }
 }

@@ -12,12 +12,15 @@ use linux as system;
 #[cfg(not(target_os = "linux"))]
 use macos as system;
 
-pub use system::{boot_id, boottime, sync_data};
+pub use system::{boot_id, boottime, reserve, sync_data};
 pub use watch::{Watch, Woken};
 
 use std::fs::File;
 use std::io;
 use std::path::Path;
+
+use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit};
 
 /// Puts a directory's entries on disk: what was created in it is found again after a power cut.
 ///
@@ -25,4 +28,16 @@ use std::path::Path;
 /// What open(2) or fsync(2) answer.
 pub fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
+}
+
+/// Refuses a file of so many bytes where a resource limit (`ulimit -f`) would. Asked before the write, because the kernel
+/// answers with SIGXFSZ, which ends the process.
+///
+/// # Errors
+/// EFBIG.
+pub fn check_file_size(bytes: u64) -> io::Result<()> {
+    match getrlimit(Resource::RLIMIT_FSIZE) {
+        Ok((limit, _)) if bytes > limit => Err(Errno::EFBIG.into()),
+        _ => Ok(()),
+    }
 }
