@@ -4,6 +4,8 @@
 //! The map: a line comes in through [`ndjson`], [`json`] says whether it is a record, [`message`] says whether it may
 //! be accepted, [`journal`] keeps it inside the [`store`], [`cursor`] remembers how far a reader got.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
+
 pub mod config;
 pub mod cursor;
 pub mod exit;
