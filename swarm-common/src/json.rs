@@ -579,18 +579,33 @@ fn skip_plain(line: &[u8], mut at: usize) -> usize {
 /// cannot see is escaped, so that `cat` of a journal is harmless.
 pub fn write_string(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
-    for c in text.chars() {
-        match c {
-            '"' => out.extend_from_slice(b"\\\""),
-            '\\' => out.extend_from_slice(b"\\\\"),
-            '\n' => out.extend_from_slice(b"\\n"),
-            '\r' => out.extend_from_slice(b"\\r"),
-            '\t' => out.extend_from_slice(b"\\t"),
-            c if text::is_unsafe(c) => text::escape_json(c, out),
-            c => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+    let bytes = text.as_bytes();
+    if text.is_ascii() && memchr::memchr(0x7f, bytes).is_none() {
+        // Ids and most contents: copied in runs. Going by characters took a fifth of the time of a batch of 100,000 records.
+        let mut at = 0;
+        loop {
+            let end = skip_plain(bytes, at);
+            out.extend_from_slice(&bytes[at..end]);
+            let Some(&byte) = bytes.get(end) else { break };
+            write_char(char::from(byte), out);
+            at = end + 1;
         }
+    } else {
+        text.chars().for_each(|c| write_char(c, out));
     }
     out.push(b'"');
+}
+
+fn write_char(c: char, out: &mut Vec<u8>) {
+    match c {
+        '"' => out.extend_from_slice(b"\\\""),
+        '\\' => out.extend_from_slice(b"\\\\"),
+        '\n' => out.extend_from_slice(b"\\n"),
+        '\r' => out.extend_from_slice(b"\\r"),
+        '\t' => out.extend_from_slice(b"\\t"),
+        c if text::is_unsafe(c) => text::escape_json(c, out),
+        c => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+    }
 }
 
 /// Writes a scanned value canonically: no white space between tokens, strings as [`write_string`] writes them, numbers and the
