@@ -10,22 +10,30 @@ use fs2::FileExt;
 use jiff::Timestamp;
 
 use super::ids::{self, Ids};
-use super::line::Due;
-use super::{AppendError, Draft, Outcome, Receipt, Settings, find, head_bytes, segments};
+use super::line::{self, Due};
+use super::{AppendError, Draft, Outcome, Receipt, Settings, find, segments};
 use crate::exit::{self, Failure};
 use crate::{json, platform, time};
 
-pub(super) fn append(dir: &Path, settings: &Settings, batch: &[Draft], note: &mut dyn FnMut(&str)) -> Result<Vec<Receipt>, AppendError> {
-    append_at(dir, settings, batch, note, time::now)
+/// What the journal asks of the world; a test brings its own clock, and a disk that is full or broken.
+#[derive(Clone, Copy)]
+pub(super) struct World<'a> {
+    pub now: &'a dyn Fn() -> Timestamp,
+    pub write: &'a dyn Fn(&File, &[u8]) -> io::Result<usize>,
+    pub sync_data: &'a dyn Fn(&File) -> io::Result<()>,
 }
 
-/// As [`append`], with the clock of its caller.
-pub(super) fn append_at(
+/// The one there is.
+pub(super) const WORLD: World<'static> =
+    World { now: &time::now, write: &|mut file, bytes| file.write(bytes), sync_data: &platform::sync_data };
+
+/// [`super::Journal::append`].
+pub(super) fn append(
     dir: &Path,
     settings: &Settings,
     batch: &[Draft],
     note: &mut dyn FnMut(&str),
-    now: impl FnOnce() -> Timestamp,
+    world: World<'_>,
 ) -> Result<Vec<Receipt>, AppendError> {
     let failed = |error: io::Error| AppendError::Failed(Failure::io(format_args!("append to the journal {}", dir.display()), &error));
     if batch.is_empty() {
@@ -51,12 +59,12 @@ pub(super) fn append_at(
     if stored == 0 {
         return Ok(receipts);
     }
-    let now = now();
+    let now = (world.now)();
     let timestamp = live.timestamp.map_or(now, |last| last.max(now));
     let segment = live.prepare(dir, settings, timestamp, note).map_err(failed)?;
     let lines = render(batch, &receipts, first_seq, timestamp);
 
-    match segment.write(&lines, stored) {
+    match segment.write(&lines, stored, world) {
         Ok(()) => {}
         Err(Trouble::Undone { error, seen }) => {
             if seen > 0 {
@@ -143,7 +151,10 @@ impl Live {
             // not be missing before later ones.
             platform::sync_data(&file)?;
             let begun = segments::begin(dir, self.next_seq)?;
-            segments::retire(dir, settings, self.next_seq, now)?;
+            if let Err(error) = segments::retire(dir, settings, self.next_seq, now) {
+                // No reason not to send.
+                note(&format!("cannot remove old segments from {}: {}", dir.display(), exit::reason(&error)));
+            }
             return Ok(Segment { file: begun, bytes: 0 });
         }
         if tail.whole_end == 0 {
@@ -167,14 +178,14 @@ fn before(dir: &Path, first_seq: u64) -> io::Result<Option<Timestamp>> {
 }
 
 /// The live segment, ready to be written.
-struct Segment {
-    file: File,
+pub(super) struct Segment {
+    pub file: File,
     /// All of it whole lines.
-    bytes: u64,
+    pub bytes: u64,
 }
 
 /// What can happen to a batch.
-enum Trouble {
+pub(super) enum Trouble {
     /// It could not be written whole, and was taken back. Readers may have seen so many records.
     Undone { error: io::Error, seen: u64 },
     /// It was written, and nobody knows whether it is on disk.
@@ -185,7 +196,7 @@ impl Segment {
     /// One write(2) for the whole batch: a reader that sees the first byte may see a torn line, never two batches mixed.
     /// O_APPEND alone would not give the seq, hence the lock. One sync, which is never tried again: after it failed once, the kernel takes
     /// the lost pages for clean and says yes (measured, LESSONS).
-    fn write(mut self, lines: &[u8], count: u64) -> Result<(), Trouble> {
+    pub fn write(self, lines: &[u8], count: u64, world: World<'_>) -> Result<(), Trouble> {
         let undone = |error| Trouble::Undone { error, seen: 0 };
         platform::check_file_size(self.bytes + lines.len() as u64).map_err(undone)?;
         // Of a batch that stops in the middle, readers would have whole lines that are taken back. One line cannot: its newline
@@ -198,7 +209,7 @@ impl Segment {
         }
         let mut written = 0;
         while written < lines.len() {
-            let error = match self.file.write(&lines[written..]) {
+            let error = match (world.write)(&self.file, &lines[written..]) {
                 Ok(0) => io::ErrorKind::WriteZero.into(),
                 Ok(n) => {
                     // Short: written on, to learn why.
@@ -213,7 +224,7 @@ impl Segment {
             }
             return Err(Trouble::Undone { error, seen: memchr::memchr_iter(b'\n', &lines[..written]).count() as u64 });
         }
-        platform::sync_data(&self.file).map_err(Trouble::Unknown)
+        (world.sync_data)(&self.file).map_err(Trouble::Unknown)
     }
 }
 
@@ -242,8 +253,8 @@ fn plan(batch: &[Draft], ids: Option<&Ids<'_>>, first_seq: u64) -> Vec<Receipt> 
 /// The bytes of what is stored: heads formatted, bodies copied.
 fn render(batch: &[Draft], receipts: &[Receipt], first_seq: u64, timestamp: Timestamp) -> Vec<u8> {
     let stored = || batch.iter().zip(receipts).filter(|(_, receipt)| receipt.outcome == Outcome::Stored);
-    let mut lines = Vec::with_capacity(stored().map(|(draft, _)| head_bytes(&draft.msg_id) + draft.body.len() + 1).sum());
-    let room = lines.capacity();
+    let line_bytes = |draft: &Draft| line::HEAD_FIXED_BYTES_MAX + 2 + draft.msg_id.len() + draft.body.len() + 1;
+    let mut lines = Vec::with_capacity(stored().map(|(draft, _)| line_bytes(draft)).sum());
     let after_id = format!(",\"timestamp\":\"{}\",", time::write(timestamp));
     let mut due = Due::at(first_seq);
     for (draft, receipt) in stored() {
@@ -257,6 +268,5 @@ fn render(batch: &[Draft], receipts: &[Receipt], first_seq: u64, timestamp: Time
         lines.push(b'\n');
         due.advance();
     }
-    debug_assert!(lines.len() <= room, "what a head takes was foreseen");
     lines
 }

@@ -142,7 +142,7 @@ impl Journal {
     /// # Errors
     /// [`AppendError`] tells whether nothing was stored or nobody knows.
     pub fn append(&self, batch: &[Draft], note: &mut dyn FnMut(&str)) -> Result<Vec<Receipt>, AppendError> {
-        append::append(&self.dir, &self.settings, batch, note)
+        append::append(&self.dir, &self.settings, batch, note, append::WORLD)
     }
 
     /// What the journal holds now.

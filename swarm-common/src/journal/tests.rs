@@ -1,18 +1,21 @@
 //! The journal as a whole, against a plain list of what was stored.
 
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::Write;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::append::append_at;
+use super::append::{Segment, Trouble, WORLD, World, append};
 use super::line::Stamp;
 use super::*;
 use crate::time;
@@ -44,6 +47,11 @@ fn store(journal: &Journal, batch: &[Draft]) -> Vec<Receipt> {
 
 fn store_one(journal: &Journal, content: &str) -> u64 {
     store(journal, &[draft("id", "a", content)])[0].seq
+}
+
+fn store_at(journal: &Journal, now: Timestamp, content: &str) {
+    let world = World { now: &|| now, ..WORLD };
+    append(&journal.dir, &journal.settings, &[draft("id", "a", content)], &mut |_| {}, world).expect("stored");
 }
 
 fn store_many(journal: &Journal, count: usize) {
@@ -290,7 +298,7 @@ fn time_never_runs_backwards_in_the_journal_though_the_clock_is_set_back_an_hour
     let noon: Timestamp = "2026-11-23T12:00:00Z".parse().expect("a timestamp");
     let earlier = noon - SignedDuration::from_hours(1);
     for (n, now) in [noon, earlier, earlier, earlier, noon + SignedDuration::from_secs(1), earlier].into_iter().enumerate() {
-        append_at(&journal.dir, &journal.settings, &[draft("id", "a", "x")], &mut |_| {}, || now).expect("stored");
+        store_at(&journal, now, "x");
         assert_eq!(journal.bounds().map(|bounds| bounds.next_seq), Ok(n as u64 + 2));
     }
     let stamps: Vec<Stamp> = read_all(&journal, 1)
@@ -310,7 +318,7 @@ fn time_never_runs_backwards_in_the_journal_though_the_clock_is_set_back_an_hour
 fn an_empty_live_segment_still_knows_the_time_of_the_one_before() {
     let (_dir, journal) = journal(100_000);
     let noon: Timestamp = "2126-11-23T12:00:00Z".parse().expect("a timestamp");
-    append_at(&journal.dir, &journal.settings, &[draft("id", "a", "x")], &mut |_| {}, || noon).expect("stored");
+    store_at(&journal, noon, "x");
     segments::begin(&journal.dir, 2).expect("begun");
     assert_eq!(journal.bounds(), Ok(Bounds { oldest_seq: 1, next_seq: 2 }));
     assert_eq!(store_one(&journal, "y"), 2);
@@ -415,7 +423,7 @@ fn retention_by_age_goes_by_the_last_record_of_a_segment() {
     let noon: Timestamp = "2026-11-23T12:00:00Z".parse().expect("a timestamp");
     for minute in 0..180 {
         let now = noon + SignedDuration::from_mins(minute);
-        append_at(&journal.dir, &journal.settings, &[draft("id", "a", "x")], &mut |_| {}, || now).expect("stored");
+        store_at(&journal, now, "x");
     }
     let oldest_seq = journal.bounds().expect("bounds").oldest_seq;
     assert!((100..=120).contains(&oldest_seq), "{oldest_seq}: an hour is kept, and the rest of its segment");
@@ -452,9 +460,87 @@ fn one_instant_of_many_records_over_segments_is_found_at_its_first() {
     let (_dir, journal) = journal(3000);
     let at = |second: i64| Timestamp::from_second(1_800_000_000 + second).expect("a timestamp");
     for n in 0..300 {
-        append_at(&journal.dir, &journal.settings, &[draft("id", "a", "x")], &mut |_| {}, || at(n / 100)).expect("stored");
+        store_at(&journal, at(n / 100), "x");
     }
     assert_eq!([-1, 0, 1, 2, 3].map(|second| journal.first_since(at(second))), [Ok(1), Ok(1), Ok(101), Ok(201), Ok(301)]);
+}
+
+#[test]
+fn after_a_failed_sync_nobody_knows_and_no_seq_is_given_again() {
+    let (_dir, journal) = journal(100_000);
+    store_one(&journal, "one");
+    let syncs = Cell::new(0);
+    let broken = |_: &File| {
+        syncs.set(syncs.get() + 1);
+        Err(Errno::EIO.into())
+    };
+    let batch = [own("two", "a"), own("three", "a")];
+    let world = World { sync_data: &broken, ..WORLD };
+    match append(&journal.dir, &journal.settings, &batch, &mut |_| {}, world) {
+        Err(AppendError::Unknown { first_seq: 2, last_seq: 3, receipts, why }) => {
+            assert_eq!((receipts.iter().map(|receipt| receipt.seq).collect::<Vec<_>>(), why.as_str()), (vec![2, 3], "Input/output error"));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(syncs.get(), 1, "never tried again");
+    assert_eq!(segments_of(&journal)[1], segments::path(&journal.dir, 4));
+    assert_eq!(store_one(&journal, "four"), 4);
+    // Who sends again with the same ids is told that they are stored, now truly.
+    let text = fs::read(&segments_of(&journal)[0]).expect("read");
+    assert_eq!(store(&journal, &batch).iter().map(|receipt| receipt.seq).collect::<Vec<_>>(), [2, 3]);
+    assert_eq!(fs::read(&segments_of(&journal)[0]).expect("read"), text);
+    assert_eq!(seqs(&read_all(&journal, 1)), [1, 2, 3, 4]);
+}
+
+#[test]
+fn a_disk_that_is_full_in_the_middle_of_a_batch_takes_all_of_it_back() {
+    for seen in [0, 2] {
+        let (_dir, journal) = journal(100_000);
+        store_one(&journal, "one");
+        let before = fs::read(&segments_of(&journal)[0]).expect("read");
+        let batch: Vec<Draft> = (0..5).map(|n| own(&format!("own-{n}"), "a")).collect();
+        let mut reader = journal.read_from(2).expect("a reader");
+        let (calls, met) = (Cell::new(0), RefCell::new(Vec::new()));
+        let full = |mut file: &File, bytes: &[u8]| {
+            calls.set(calls.get() + 1);
+            if calls.get() > 1 {
+                return Err(Errno::ENOSPC.into());
+            }
+            let line_bytes = bytes.len() / 5;
+            let n = file.write(&bytes[..line_bytes * seen + 10])?;
+            met.borrow_mut().extend(read_on(&mut journal.read_from(2).expect("a reader")));
+            Ok(n)
+        };
+        let world = World { write: &full, ..WORLD };
+        match append(&journal.dir, &journal.settings, &batch, &mut |_| {}, world) {
+            Err(AppendError::Failed(failure)) => assert!(failure.what.contains("No space left on device"), "{}", failure.what),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(calls.get(), 2);
+        assert_eq!(fs::read(&segments_of(&journal)[0]).expect("read"), before);
+        assert_eq!(met.borrow().len(), seen, "what a reader saw meanwhile");
+        // Writable after; and a seq that a reader may have seen goes to no other record.
+        let receipts = store(&journal, &batch);
+        assert_eq!(receipts[0], Receipt { seq: 2 + seen as u64, outcome: Outcome::Stored });
+        let after = read_on(&mut reader);
+        let gap: Vec<Met> = if seen > 0 { vec![Met::Gap(2, 3)] } else { vec![] };
+        assert_eq!(after[..gap.len()], gap);
+        assert_eq!(seqs(&after[gap.len()..]), (2 + seen as u64..7 + seen as u64).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn what_cannot_be_taken_back_is_unknown() {
+    // A pipe takes the bytes, and can neither be synced nor cut.
+    let (_reader, writer) = std::io::pipe().expect("a pipe");
+    let segment = || Segment { file: File::from(OwnedFd::from(writer.try_clone().expect("cloned"))), bytes: 0 };
+    assert!(matches!(segment().write(b"x\n", 1, WORLD), Err(Trouble::Unknown(_))));
+    let calls = Cell::new(0);
+    let full = |mut file: &File, bytes: &[u8]| {
+        calls.set(calls.get() + 1);
+        if calls.get() > 1 { Err(Errno::ENOSPC.into()) } else { file.write(&bytes[..1]) }
+    };
+    assert!(matches!(segment().write(b"x\n", 1, World { write: &full, ..WORLD }), Err(Trouble::Unknown(_))));
 }
 
 /// Runs one test of this binary in a process of its own, because a resource limit holds for all threads.
@@ -593,7 +679,7 @@ proptest! {
         for (step, bytes) in records {
             now += step;
             times.push(now);
-            append_at(&journal.dir, &journal.settings, &[draft("id", "a", &"c".repeat(bytes))], &mut |_| {}, || at(now)).expect("stored");
+            store_at(&journal, at(now), &"c".repeat(bytes));
         }
         for asked in asked {
             let expected = times.iter().position(|&time| time >= asked).unwrap_or(times.len()) as u64 + 1;
