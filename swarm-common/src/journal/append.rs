@@ -35,7 +35,15 @@ pub(super) fn append(
     note: &mut dyn FnMut(&str),
     world: World<'_>,
 ) -> Result<Vec<Receipt>, AppendError> {
-    let failed = |error: io::Error| AppendError::Failed(Failure::io(format_args!("append to the journal {}", dir.display()), &error));
+    let failed = |error: io::Error| {
+        let failure = Failure::io(format_args!("append to the journal {}", dir.display()), &error);
+        AppendError::Failed(match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+                failure.hint("nothing of it is stored: make room and send it again")
+            }
+            _ => failure,
+        })
+    };
     if batch.is_empty() {
         return Ok(Vec::new());
     }
@@ -230,11 +238,13 @@ impl Segment {
 
 /// What becomes of each draft, and which seq it gets.
 fn plan(batch: &[Draft], ids: Option<&Ids<'_>>, first_seq: u64) -> Vec<Receipt> {
+    let stored = |seq| Receipt { seq, outcome: Outcome::Stored };
+    let Some(ids) = ids else { return (first_seq..).take(batch.len()).map(stored).collect() };
     let mut next_seq = first_seq;
     let mut earlier: HashMap<&str, (u64, &str)> = HashMap::new();
     let receipt = |draft| {
         let draft: &Draft = draft;
-        if let Some(ids) = ids.filter(|_| draft.id_is_own) {
+        if draft.id_is_own {
             let known = earlier.get(draft.msg_id.as_str()).copied();
             let known = known.or_else(|| ids.found(&draft.msg_id).map(|found| (found.seq, found.sender_id.as_str())));
             if let Some((seq, by)) = known {
@@ -245,7 +255,7 @@ fn plan(batch: &[Draft], ids: Option<&Ids<'_>>, first_seq: u64) -> Vec<Receipt> 
             earlier.insert(&draft.msg_id, (next_seq, &draft.sender_id));
         }
         next_seq += 1;
-        Receipt { seq: next_seq - 1, outcome: Outcome::Stored }
+        stored(next_seq - 1)
     };
     batch.iter().map(receipt).collect()
 }

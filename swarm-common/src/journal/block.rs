@@ -170,7 +170,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn all_whole_lines_come_out_and_nothing_else(lens in prop::collection::vec(prop_oneof![0usize..300, 3000usize..70_000], 0..40), torn in 0usize..9000) {
+        fn all_whole_lines_come_out_and_nothing_else(
+            lens in prop::collection::vec(prop_oneof![0usize..300, 3000usize..70_000], 0..40), torn in 0usize..9000,
+        ) {
             let mut bytes = Vec::new();
             for len in lens {
                 bytes.extend(std::iter::repeat_n(b'x', len.min(LINE_BYTES_MAX)));

@@ -119,6 +119,16 @@ impl Lines {
         self.due = stamp.map_or(self.due, |stamp| stamp.seq) + 1;
         Ok(Some(stamp))
     }
+
+    /// The stamp of the first line that can be read.
+    fn first_stamp(mut self) -> io::Result<Option<Stamp>> {
+        while let Some(stamp) = self.next()? {
+            if stamp.is_some() {
+                return Ok(stamp);
+            }
+        }
+        Ok(None)
+    }
 }
 
 /// A place in a segment: the start of a line, and the seq it should have.
@@ -239,16 +249,4 @@ fn first_since_io(dir: &Path, instant: Timestamp) -> io::Result<u64> {
         }
     }
     Ok(next.unwrap_or(walk.due))
-}
-
-impl Lines {
-    /// The stamp of the first line that can be read.
-    fn first_stamp(mut self) -> io::Result<Option<Stamp>> {
-        while let Some(stamp) = self.next()? {
-            if stamp.is_some() {
-                return Ok(stamp);
-            }
-        }
-        Ok(None)
-    }
 }

@@ -181,7 +181,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn counting_up_in_place_writes_what_formatting_would(start in prop_oneof![0u64..2000, 9_999_990..10_000_010u64, any::<u64>()], steps in 0u64..300) {
+        fn counting_up_in_place_writes_what_formatting_would(
+            start in prop_oneof![0u64..2000, 9_999_990..10_000_010u64, any::<u64>()], steps in 0u64..300,
+        ) {
             prop_assume!(start < u64::MAX - 300);
             let mut due = Due::at(start);
             for _ in 0..steps { due.advance(); }

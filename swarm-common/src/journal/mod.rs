@@ -1,8 +1,8 @@
 //! The journal: every record once, in order, on disk before anybody is told (DESIGN 3). Append only; nothing in it is ever
 //! renamed or rewritten.
 //!
-//! [`append`] writes, under a lock; [`read`] reads, without one. Below them: [`segments`] knows the files, [`line`](mod@line) the head of
-//! a line, [`block`] reads whole lines, [`find`] finds a place, [`ids`] an id.
+//! `append` writes, under a lock; `read` reads, without one. Below them: `segments` knows the files, `line` the head of a line, `block`
+//! reads whole lines, `find` finds a place, `ids` an id.
 
 mod append;
 mod block;
