@@ -581,7 +581,7 @@ pub fn write_string(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
     let bytes = text.as_bytes();
     if text.is_ascii() && memchr::memchr(0x7f, bytes).is_none() {
-        // Ids and most contents: copied in runs. Going by characters took a fifth of the time of a batch of 100,000 records.
+        // Ids and most contents: copied in runs, since going by characters showed up in the profile of large batches.
         let mut at = 0;
         loop {
             let end = skip_plain(bytes, at);
