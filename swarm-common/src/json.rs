@@ -83,6 +83,25 @@ impl<'a> Str<'a> {
             return Cow::Borrowed(self.raw);
         }
         let mut out = Vec::with_capacity(self.raw.len());
+        self.unescape_into(&mut out);
+        Cow::Owned(out)
+    }
+
+    /// The same in `room`, where it has to be decoded at all: nothing is allocated once `room` is large enough.
+    #[inline]
+    pub fn decode_in<'b>(&self, room: &'b mut Vec<u8>) -> &'b [u8]
+    where
+        'a: 'b,
+    {
+        if !self.escaped {
+            return self.raw;
+        }
+        room.clear();
+        self.unescape_into(room);
+        room
+    }
+
+    fn unescape_into(&self, out: &mut Vec<u8>) {
         let mut rest = self.raw;
         while let Some(at) = memchr::memchr(b'\\', rest) {
             out.extend_from_slice(&rest[..at]);
@@ -91,7 +110,6 @@ impl<'a> Str<'a> {
             rest = &rest[at + len..];
         }
         out.extend_from_slice(rest);
-        Cow::Owned(out)
     }
 
     /// What the string says, as text; what is not UTF-8 becomes U+FFFD.
