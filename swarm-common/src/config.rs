@@ -1,1 +1,123 @@
-//! config
+//! `config.toml` of a store: optional, every value has a default, and a slip in it is told with its line. It holds text and numbers
+//! as they were written; what they mean is for the tool that uses them.
+
+use std::io::{self, Read};
+use std::path::Path;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, de};
+
+use crate::exit::Failure;
+use crate::journal::{self, Settings};
+use crate::{store, text, time};
+
+/// More is no config.
+const FILE_BYTES_MAX: u64 = 65_536;
+
+/// What can be configured.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    /// `[journal]`
+    pub journal: Settings,
+    /// `[send]`
+    pub send: Send,
+}
+
+/// `[send]`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Send {
+    /// `rate = "10/60s"`: at most so many messages of one sender in any such span. Unset: no limit.
+    pub rate: Option<String>,
+}
+
+/// The file's shape.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Written {
+    journal: Journal,
+    send: Send,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Journal {
+    segment_bytes: Option<u64>,
+    keep_bytes: Option<u64>,
+    #[serde(deserialize_with = "span")]
+    keep_age: Option<Duration>,
+}
+
+fn span<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(from)?;
+    time::span(&text).map(Some).map_err(|failure| de::Error::custom(format!("{} ({})", failure.what, failure.hint)))
+}
+
+impl Config {
+    /// Reads the file; the defaults where there is none.
+    ///
+    /// # Errors
+    /// Status 2 for what is wrong in it, with the line; 3 when it cannot be read.
+    pub fn read(path: &Path) -> Result<Config, Failure> {
+        let failed = |error: io::Error| Failure::io(format_args!("read {}", path.display()), &error);
+        let Some(file) = store::open_if_there(path).map_err(failed)? else { return Ok(Config::default()) };
+        let mut bytes = Vec::new();
+        file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
+        Config::parse(&bytes).map_err(|why| Failure::wrong(format!("{}{why}", path.display())).hint("what can stand there: man swarm"))
+    }
+
+    /// Understands the file's bytes.
+    ///
+    /// # Errors
+    /// What is wrong: `:LINE: WHY`.
+    pub fn parse(bytes: &[u8]) -> Result<Config, String> {
+        if bytes.len() as u64 > FILE_BYTES_MAX {
+            return Err(format!(": longer than {FILE_BYTES_MAX} bytes"));
+        }
+        let line_of = |at: usize| 1 + memchr::memchr_iter(b'\n', &bytes[..at.min(bytes.len())]).count();
+        let written = std::str::from_utf8(bytes).map_err(|error| format!(":{}: not UTF-8", line_of(error.valid_up_to())))?;
+        let written: Written = toml::from_str(written).map_err(|error| {
+            let line = error.span().map_or(String::new(), |span| format!("{}:", line_of(span.start)));
+            format!(":{line} {}", text::clean(&error.message().replace('\n', ", ")))
+        })?;
+        let Journal { segment_bytes, keep_bytes, keep_age } = written.journal;
+        let segment_bytes = segment_bytes.unwrap_or(journal::SEGMENT_BYTES);
+        Ok(Config { journal: Settings { segment_bytes, keep_bytes, keep_age }, send: written.send })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_file_and_an_empty_one_are_the_defaults() {
+        assert_eq!(Config::read(Path::new("/nonexistent/config.toml")), Ok(Config::default()));
+        assert_eq!(Config::parse(b"# nothing\n"), Ok(Config::default()));
+        assert_eq!(Config::default().journal.segment_bytes, 10 * 1024 * 1024);
+    }
+
+    #[test]
+    fn every_key_is_read() {
+        let text = b"[journal]\nsegment_bytes = 65536\nkeep_bytes = 1_000_000\nkeep_age = \"30d\"\n[send]\nrate = \"10/60s\"\n";
+        let journal = Settings { segment_bytes: 65536, keep_bytes: Some(1_000_000), keep_age: Some(Duration::from_secs(30 * 86_400)) };
+        assert_eq!(Config::parse(text), Ok(Config { journal, send: Send { rate: Some("10/60s".into()) } }));
+    }
+
+    #[test]
+    fn a_slip_is_told_with_its_line() {
+        for (text, line, why) in [
+            (&b"[journal]\nsegment_byte = 1\n"[..], ":2: ", "segment_byte"),
+            (b"\n\n[jornal]\n", ":3: ", "jornal"),
+            (b"[journal]\nkeep_age = \"soon\"\n", ":2: ", "'soon' is no span of time"),
+            (b"[journal]\nkeep_bytes = -1\n", ":2: ", "-1"),
+            (b"[send]\nrate = 10\n", ":2: ", "string"),
+            (b"[send\n", ":1: ", ""),
+            (b"# \xff", ":1: ", "not UTF-8"),
+        ] {
+            let told = Config::parse(text).expect_err("wrong");
+            assert!(told.starts_with(line) && told.contains(why), "{told}");
+        }
+        assert!(Config::parse(&vec![b' '; 65_537]).is_err());
+    }
+}

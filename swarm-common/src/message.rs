@@ -1,1 +1,468 @@
-//! message
+//! A message on its way into the journal: what its sender said, whether it may be accepted (DESIGN 2), and the canonical text it is
+//! stored as. Reading what is stored already needs none of this.
+
+use uuid::Uuid;
+
+use crate::exit::Failure;
+use crate::journal::{self, Draft};
+use crate::json::{self, Scanner, Str, Value, Walk};
+use crate::ndjson::LINE_BYTES_MAX;
+use crate::{identity, options, text};
+
+/// The longest content, in bytes of UTF-8.
+pub const CONTENT_BYTES_MAX: usize = 10 * 1024;
+/// The longest message id that a sender may choose, in bytes.
+pub const MSG_ID_BYTES_MAX: usize = 128;
+/// The longest name of a thread, in bytes.
+pub const THREAD_BYTES_MAX: usize = 128;
+/// The longest message type, in bytes.
+pub const TYPE_BYTES_MAX: usize = 32;
+
+/// The recipient that stands for everybody.
+pub const ALL: &str = "@all";
+/// What a message is where nothing else was said.
+pub const TYPE_DEFAULT: &str = "INFO";
+/// The type of an acknowledgement.
+pub const TYPE_ACK: &str = "ACK";
+/// Types that only the tools write.
+pub const TYPES_OF_SYSTEM: [&str; 7] = ["DELIVERY", "RETRY", "ESCALATION", "LOCKED", "RELEASED", "EXPIRED", "STOLEN"];
+
+/// What can be said of a message; `None` was left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Message {
+    /// The sender's own id for it.
+    pub msg_id: Option<String>,
+    /// In upper or lower case.
+    pub msg_type: Option<String>,
+    /// Who sends it.
+    pub sender_id: Option<String>,
+    /// Who sent it in another's name.
+    pub forced_by: Option<String>,
+    /// Agents, or everybody.
+    pub recipients: Option<Vec<String>>,
+    /// It asks for an acknowledgement.
+    pub requires_ack: Option<bool>,
+    /// A rate limiter let it pass with this mark.
+    pub over_limit: Option<bool>,
+    /// The message that it answers.
+    pub reply_to: Option<String>,
+    /// What it belongs to.
+    pub thread: Option<String>,
+    /// A JSON object, canonical.
+    pub data: Option<Vec<u8>>,
+    /// The text.
+    pub content: Option<String>,
+}
+
+/// The fields that a sender may give; the Python program's `sender` too.
+const FIELDS: [&str; 11] =
+    ["msg_id", "msg_type", "sender_id", "recipients", "requires_ack", "over_limit", "reply_to", "thread", "data", "content", "sender"];
+
+impl Message {
+    /// Reads a record that a sender wrote.
+    ///
+    /// # Errors
+    /// Status 2: it is no record, a field is of the wrong kind, or not the sender's to give.
+    pub fn parse(line: &[u8], scanner: &mut Scanner) -> Result<Message, Failure> {
+        let mut message = Message::default();
+        let mut wrong = None;
+        let walked = scanner.members(line, |key, value| match message.member(key, value) {
+            Ok(()) => Walk::On,
+            Err(failure) => {
+                wrong = Some(failure);
+                Walk::Stop
+            }
+        });
+        match (walked, wrong) {
+            (Err(fault), _) => Err(Failure::wrong(fault.to_string())),
+            (_, Some(failure)) => Err(failure),
+            _ => Ok(message),
+        }
+    }
+
+    fn member(&mut self, key: Str<'_>, value: Value<'_>) -> Result<(), Failure> {
+        let key = key.text();
+        match key.as_ref() {
+            "msg_id" => self.msg_id = Some(string(&key, value)?),
+            "msg_type" => self.msg_type = Some(string(&key, value)?),
+            "sender_id" | "sender" if self.sender_id.is_some() => {
+                return Err(Failure::wrong("\"sender\" and \"sender_id\" are one field, and it is given twice"));
+            }
+            "sender_id" | "sender" => self.sender_id = Some(string(&key, value)?),
+            "recipients" => self.recipients = Some(strings(&key, value)?),
+            "requires_ack" => self.requires_ack = Some(boolean(&key, value)?),
+            "over_limit" => self.over_limit = Some(boolean(&key, value)?),
+            "reply_to" => self.reply_to = Some(string(&key, value)?),
+            "thread" => self.thread = Some(string(&key, value)?),
+            "data" => self.data = Some(object(&key, value)?),
+            "content" => self.content = Some(string(&key, value)?),
+            "seq" | "timestamp" => {
+                return Err(Failure::wrong(format!("\"{key}\" is the journal's to give, not the sender's"))
+                    .hint("to send a stored record again, take both out: jq -c 'del(.seq, .timestamp)'"));
+            }
+            _ => {
+                let hint = match options::nearest(&key, FIELDS.into_iter()) {
+                    Some(near) => format!("did you mean \"{near}\"?"),
+                    None => "fields of your own belong into \"data\"".into(),
+                };
+                return Err(Failure::wrong(format!("\"{}\" is no field of a message", text::excerpt(key.as_bytes(), 40))).hint(hint));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes from `defaults` what was left out.
+    pub fn fill(&mut self, defaults: &Message) {
+        fn or<T: Clone>(mine: &mut Option<T>, theirs: &Option<T>) {
+            if mine.is_none() {
+                mine.clone_from(theirs);
+            }
+        }
+        or(&mut self.msg_id, &defaults.msg_id);
+        or(&mut self.msg_type, &defaults.msg_type);
+        or(&mut self.sender_id, &defaults.sender_id);
+        or(&mut self.recipients, &defaults.recipients);
+        or(&mut self.requires_ack, &defaults.requires_ack);
+        or(&mut self.over_limit, &defaults.over_limit);
+        or(&mut self.reply_to, &defaults.reply_to);
+        or(&mut self.thread, &defaults.thread);
+        or(&mut self.data, &defaults.data);
+        or(&mut self.content, &defaults.content);
+    }
+
+    /// Checks it as a user's message, and writes it as it is to be stored; with who gets it.
+    ///
+    /// # Errors
+    /// Status 2: why it is refused, with the limit and what it was.
+    pub fn accept(self) -> Result<Accepted, Failure> {
+        let msg_type = self.msg_type.as_deref().unwrap_or(TYPE_DEFAULT).to_ascii_uppercase();
+        check_type(&msg_type)?;
+        if TYPES_OF_SYSTEM.contains(&msg_type.as_str()) {
+            let why = format!("type {msg_type} is written by the tools alone");
+            return Err(Failure::wrong(why)
+                .hint("for people: question, review-request, blocked, completed, challenge, info, ack, or a name of your own"));
+        }
+        let sender_id = self.sender_id.ok_or_else(identity::unknown)?;
+        identity::check("sender_id", &sender_id)?;
+        let recipients = recipients(self.recipients.unwrap_or_default())?;
+        let content = self.content.unwrap_or_default();
+        if content.len() > CONTENT_BYTES_MAX {
+            return Err(Failure::wrong(format!("content of {} bytes: at most {CONTENT_BYTES_MAX} are allowed", content.len()))
+                .hint("put it into a file and send its path"));
+        }
+        if content.contains('\0') {
+            return Err(Failure::wrong("content holds a NUL character, which no terminal or argument can take"));
+        }
+        if content.trim().is_empty() && self.data.is_none() && msg_type != TYPE_ACK {
+            return Err(Failure::wrong("content is empty").hint("a message needs a text, or \"data\"; only an ack needs neither"));
+        }
+        for (field, id) in [("msg_id", &self.msg_id), ("reply_to", &self.reply_to)] {
+            id.as_deref().map_or(Ok(()), |id| check_msg_id(field, id))?;
+        }
+        self.thread.as_deref().map_or(Ok(()), check_thread)?;
+
+        let id_is_own = self.msg_id.is_some();
+        let msg_id = self.msg_id.unwrap_or_else(|| Uuid::now_v7().to_string());
+        let mut body = Vec::with_capacity(content.len() + 192);
+        let field = |name: &str, body: &mut Vec<u8>| {
+            body.extend_from_slice(b",\"");
+            body.extend_from_slice(name.as_bytes());
+            body.extend_from_slice(b"\":");
+        };
+        body.extend_from_slice(b"\"msg_type\":");
+        json::write_string(&msg_type, &mut body);
+        field("sender_id", &mut body);
+        json::write_string(&sender_id, &mut body);
+        if let Some(by) = &self.forced_by {
+            field("forced_by", &mut body);
+            json::write_string(by, &mut body);
+        }
+        field("recipients", &mut body);
+        for (n, recipient) in recipients.iter().enumerate() {
+            body.push(if n == 0 { b'[' } else { b',' });
+            json::write_string(recipient, &mut body);
+        }
+        body.push(b']');
+        for (name, is_set) in [("requires_ack", self.requires_ack), ("over_limit", self.over_limit)] {
+            if is_set == Some(true) {
+                field(name, &mut body);
+                body.extend_from_slice(b"true");
+            }
+        }
+        for (name, value) in [("reply_to", &self.reply_to), ("thread", &self.thread)] {
+            if let Some(value) = value {
+                field(name, &mut body);
+                json::write_string(value, &mut body);
+            }
+        }
+        if let Some(data) = &self.data {
+            field("data", &mut body);
+            body.extend_from_slice(data);
+        }
+        field("content", &mut body);
+        json::write_string(&content, &mut body);
+        body.push(b'}');
+
+        let line_bytes = journal::head_bytes(&msg_id) + body.len();
+        if line_bytes > LINE_BYTES_MAX {
+            return Err(Failure::wrong(format!("a record of {line_bytes} bytes: at most {LINE_BYTES_MAX} are allowed"))
+                .hint("put \"data\" into a file and send its path"));
+        }
+        Ok(Accepted { draft: Draft { msg_id, id_is_own, sender_id, body }, recipients })
+    }
+}
+
+/// A message that may be stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// For the journal.
+    pub draft: Draft,
+    /// Who gets it.
+    pub recipients: Vec<String>,
+}
+
+/// Reads the value of `--data`: one JSON object.
+///
+/// # Errors
+/// Status 2 when it is none, or nested too deep to lie in a record.
+pub fn parse_data(given: &str) -> Result<Vec<u8>, Failure> {
+    let wrong = |why: String| Failure::wrong(format!("--data: {why}")).hint("one JSON object, like '{\"files\":[\"a.rs\"]}'");
+    // As the field of a record, which is where its depth counts. Two fields mean that it closed the record itself.
+    let line = format!("{{\"data\":{given}\n}}");
+    let mut data = Vec::new();
+    Scanner::new()
+        .members(line.as_bytes(), |_, value| {
+            data.push(object("data", value));
+            Walk::On
+        })
+        .map_err(|fault| wrong(fault.to_string()))?;
+    match data.pop() {
+        Some(data_given) if data.is_empty() => data_given.map_err(|failure| wrong(failure.what)),
+        _ => Err(wrong("more than one value".into())),
+    }
+}
+
+/// True for `[A-Z][A-Z0-9-]{0,31}`, in either case.
+pub fn is_type(text: &str) -> bool {
+    text.len() <= TYPE_BYTES_MAX
+        && text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
+/// Refuses what is no message type.
+///
+/// # Errors
+/// Status 2, with the rule.
+pub fn check_type(text: &str) -> Result<(), Failure> {
+    if is_type(text) {
+        return Ok(());
+    }
+    Err(Failure::wrong(format!("'{text}' is no message type"))
+        .hint(format!("a letter, then letters, digits and '-', at most {TYPE_BYTES_MAX}: like review-request")))
+}
+
+fn check_msg_id(field: &str, id: &str) -> Result<(), Failure> {
+    let is_good = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte));
+    if is_good && id.len() <= MSG_ID_BYTES_MAX {
+        return Ok(());
+    }
+    let what = match id.len() {
+        n if n > MSG_ID_BYTES_MAX => format!("{field} of {n} bytes: at most {MSG_ID_BYTES_MAX} are allowed"),
+        _ => format!("{field}: '{id}' is no message id"),
+    };
+    Err(Failure::wrong(what).hint("letters, digits, '.', '_', ':' and '-'"))
+}
+
+fn check_thread(thread: &str) -> Result<(), Failure> {
+    if thread.trim().is_empty() || thread.chars().any(text::is_unsafe) {
+        return Err(Failure::wrong("thread: a name is a line of text, not empty"));
+    }
+    if thread.len() > THREAD_BYTES_MAX {
+        return Err(Failure::wrong(format!("thread of {} bytes: at most {THREAD_BYTES_MAX} are allowed", thread.len())));
+    }
+    Ok(())
+}
+
+/// The recipients as they are stored: each once.
+fn recipients(given: Vec<String>) -> Result<Vec<String>, Failure> {
+    if given.is_empty() {
+        return Err(Failure::wrong("no recipients").hint(format!("--to agent-1,agent-2, or {ALL} for everybody")));
+    }
+    let mut recipients: Vec<String> = Vec::with_capacity(given.len());
+    let count = given.len();
+    for id in given {
+        if id == ALL && count > 1 {
+            return Err(Failure::wrong(format!("{ALL} means everybody, and stands alone")));
+        }
+        if id != ALL {
+            if id.starts_with('@') {
+                return Err(Failure::wrong(format!("'{id}' is no group that is known here")).hint(format!("everybody: {ALL}")));
+            }
+            identity::check("recipient", &id)?;
+        }
+        if !recipients.iter().any(|known| identity::is_same(known, &id)) {
+            recipients.push(id);
+        }
+    }
+    Ok(recipients)
+}
+
+fn kind(field: &str, value: Value<'_>, wanted: &str) -> Failure {
+    Failure::wrong(format!("\"{field}\" is {}, not {wanted}", value.kind()))
+}
+
+fn string(field: &str, value: Value<'_>) -> Result<String, Failure> {
+    match value {
+        Value::String(string) => Ok(string.text().into_owned()),
+        _ => Err(kind(field, value, "a string")),
+    }
+}
+
+fn strings(field: &str, value: Value<'_>) -> Result<Vec<String>, Failure> {
+    match value {
+        Value::Array(_) => value.items().map(|item| string("recipients[]", item)).collect(),
+        _ => Err(kind(field, value, "an array of strings")),
+    }
+}
+
+fn boolean(field: &str, value: Value<'_>) -> Result<bool, Failure> {
+    match value {
+        Value::Bool(is_set) => Ok(is_set),
+        _ => Err(kind(field, value, "a boolean")),
+    }
+}
+
+fn object(field: &str, value: Value<'_>) -> Result<Vec<u8>, Failure> {
+    match value {
+        Value::Object(raw) => {
+            let mut canonical = Vec::with_capacity(raw.len());
+            json::write_canonical(raw, &mut canonical);
+            Ok(canonical)
+        }
+        _ => Err(kind(field, value, "an object")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn parse(line: &str) -> Result<Message, Failure> {
+        Message::parse(line.as_bytes(), &mut Scanner::new())
+    }
+
+    fn refusal(record: serde_json::Value) -> String {
+        let failure = parse(&record.to_string()).and_then(Message::accept).map(|_| ()).expect_err("refused");
+        assert_eq!(failure.exit.status(), 2);
+        format!("{}\n{}", failure.what, failure.hint)
+    }
+
+    #[test]
+    fn a_message_is_written_in_the_canonical_order_without_what_is_empty() {
+        let line = r#" {"content":"Which schema?", "data":{ "b" : [1, 2], "a":"\u0041"}, "thread":"auth","reply_to":"0199-a",
+            "requires_ack":true,"recipients":["agent-1","AGENT-1"],"sender":"agent-0","msg_type":"question","msg_id":"m:1"}"#;
+        let accepted = parse(line).and_then(Message::accept).expect("accepted");
+        let body = r#""msg_type":"QUESTION","sender_id":"agent-0","recipients":["agent-1"],"requires_ack":true,"reply_to":"0199-a","thread":"auth","data":{"b":[1,2],"a":"A"},"content":"Which schema?"}"#;
+        assert_eq!(String::from_utf8(accepted.draft.body).expect("text"), body);
+        assert_eq!((accepted.draft.msg_id.as_str(), accepted.draft.id_is_own), ("m:1", true));
+        assert_eq!(accepted.recipients, ["agent-1"], "an agent is told once, however it is written");
+        let plain = parse(r#"{"sender_id":"a","recipients":["@all"],"content":"x","requires_ack":false}"#).and_then(Message::accept);
+        let plain = plain.expect("accepted");
+        assert_eq!(plain.draft.body, br#""msg_type":"INFO","sender_id":"a","recipients":["@all"],"content":"x"}"#);
+        assert!(plain.draft.msg_id.len() == 36 && plain.draft.msg_id.as_bytes()[14] == b'7' && !plain.draft.id_is_own, "a UUIDv7");
+    }
+
+    #[test]
+    fn what_is_not_allowed_is_refused_with_the_limit() {
+        let with = |field: &str, value: serde_json::Value| {
+            let mut record = json!({"sender_id": "a", "recipients": ["b"], "content": "x"});
+            record[field] = value;
+            refusal(record)
+        };
+        for (field, value, why) in [
+            ("content", json!("x".repeat(10 * 1024 + 1)), "content of 10241 bytes: at most 10240"),
+            ("content", json!("é".repeat(5121)), "10242 bytes"),
+            ("content", json!(" \n"), "content is empty"),
+            ("content", json!("a\0b"), "NUL"),
+            ("content", json!(7), "\"content\" is a number, not a string"),
+            ("recipients", json!([]), "no recipients"),
+            ("recipients", json!("b"), "\"recipients\" is a string, not an array"),
+            ("recipients", json!(["a/b"]), "recipient: 'a/b' is no agent id"),
+            ("recipients", json!(["../x"]), "no agent id"),
+            ("recipients", json!(["b", "@all"]), "@all means everybody"),
+            ("recipients", json!(["@backend"]), "'@backend' is no group"),
+            ("recipients", json!([1]), "is a number"),
+            ("sender_id", json!("-x"), "sender_id: '-x'"),
+            ("sender", json!("b"), "given twice"),
+            ("seq", json!(1), "\"seq\" is the journal's to give"),
+            ("timestamp", json!("2026-11-23T08:34:30Z"), "\"timestamp\" is the journal's"),
+            ("msg_type", json!("LOCKED"), "written by the tools alone"),
+            ("msg_type", json!("delivery"), "DELIVERY is written by the tools alone"),
+            ("msg_type", json!("A B"), "'A B' is no message type"),
+            ("msg_type", json!("A".repeat(33)), "no message type"),
+            ("msg_id", json!(""), "msg_id: ''"),
+            ("msg_id", json!("a\"b"), "no message id"),
+            ("msg_id", json!("x".repeat(129)), "msg_id of 129 bytes: at most 128"),
+            ("reply_to", json!("a b"), "reply_to: 'a b'"),
+            ("thread", json!("a\nb"), "a line of text"),
+            ("thread", json!("x".repeat(129)), "thread of 129 bytes"),
+            ("data", json!([1]), "\"data\" is an array, not an object"),
+            ("data", json!({"x": "y".repeat(65_500)}), "at most 65536"),
+            ("recipient", json!("b"), "did you mean \"recipients\"?"),
+            ("colour", json!("red"), "belong into \"data\""),
+        ] {
+            let told = with(field, value);
+            assert!(told.contains(why), "{field}: {told}");
+        }
+        assert!(refusal(json!({"recipients": ["b"], "content": "x"})).contains("who are you"));
+    }
+
+    #[test]
+    fn an_ack_and_a_message_with_data_need_no_text() {
+        for record in [
+            json!({"sender_id": "a", "recipients": ["b"], "msg_type": "ack", "reply_to": "m"}),
+            json!({"sender_id": "a", "recipients": ["b"], "data": {}}),
+        ] {
+            assert!(parse(&record.to_string()).and_then(Message::accept).is_ok(), "{record}");
+        }
+    }
+
+    #[test]
+    fn the_value_of_data_is_one_object_that_fits_into_a_record() {
+        assert_eq!(parse_data(" {\"a\" : [ 1 ]} "), Ok(b"{\"a\":[1]}".to_vec()));
+        let nested = |depth: usize| format!("{}{}", "{\"a\":".repeat(depth - 1), "{}".to_string() + &"}".repeat(depth - 1));
+        assert!(parse_data(&nested(31)).is_ok());
+        for wrong in ["", "1", "[]", "{", "{}{}", "{},\"x\":{}", "{\"a\":1,\"a\":2}", &nested(32)] {
+            let failure = parse_data(wrong).expect_err(wrong);
+            assert!(failure.what.starts_with("--data: "), "{}", failure.what);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_message_that_is_accepted_reads_back_as_it_was_said(
+            content in "\\PC{1,200}|[\\x01-\\x7f]{1,50}", thread in proptest::option::of("[a-zé ]{0,20}x"), ack in any::<bool>(),
+            data in proptest::option::of("[\\PC&&[^\"\\\\]]{0,40}"), recipients in prop::collection::vec("[a-z][a-z0-9]{0,8}", 1..5),
+        ) {
+            prop_assume!(!content.trim().is_empty());
+            let data = data.map(|text| json!({"k": text, "n": [1.5, null, true]}));
+            let mut record = json!({"sender_id": "a", "recipients": recipients, "content": content, "requires_ack": ack});
+            if let Some(thread) = &thread { record["thread"] = json!(thread); }
+            if let Some(data) = &data { record["data"] = data.clone(); }
+            let accepted = parse(&record.to_string()).and_then(Message::accept).expect("accepted");
+            let line = [b"{".to_vec(), accepted.draft.body].concat();
+            let stored: serde_json::Value = serde_json::from_slice(&line).expect("JSON");
+            let mut known = recipients;
+            let mut seen = std::collections::HashSet::new();
+            known.retain(|id| seen.insert(id.clone()));
+            prop_assert_eq!(&stored["content"], &json!(content));
+            prop_assert_eq!(&stored["recipients"], &json!(known));
+            prop_assert_eq!(stored.get("thread").cloned(), thread.map(|t| json!(t)));
+            prop_assert_eq!(stored.get("data").cloned(), data);
+            prop_assert_eq!(stored.get("requires_ack").is_some(), ack);
+            prop_assert!(!String::from_utf8(line).expect("text").chars().any(text::is_unsafe));
+        }
+    }
+}

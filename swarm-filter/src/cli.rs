@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use swarm_common::exit::{Exit, Failure};
 use swarm_common::ndjson::Out;
 use swarm_common::options::{self, Call, Given, Opt, Tool};
-use swarm_common::time;
+use swarm_common::{message, time};
 
 use crate::condition::Conditions;
 use crate::output::Show;
@@ -259,18 +259,10 @@ fn list(name: &str, value: OsString) -> Result<Vec<String>, Failure> {
     Ok(text.split(',').map(str::to_string).collect())
 }
 
-/// Types as DESIGN 2 has them, in either case: any other could never be accepted, so it is a slip.
+/// Types as they can be stored: any other could never match, so it is a slip.
 fn types(names: Vec<String>) -> Result<Vec<String>, Failure> {
-    let is_type = |name: &str| {
-        name.len() <= 32
-            && name.starts_with(|c: char| c.is_ascii_alphabetic())
-            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-    };
-    match names.iter().find(|name| !is_type(name)) {
-        Some(name) => Err(Failure::wrong(format!("'{name}' is no message type"))
-            .hint("a letter, then letters, digits and '-', at most 32: --type ack,review-request")),
-        None => Ok(names),
-    }
+    names.iter().try_for_each(|name| message::check_type(name))?;
+    Ok(names)
 }
 
 fn instant(name: &str, value: OsString, now: &mut Option<Timestamp>) -> Result<Timestamp, Failure> {

@@ -8,10 +8,8 @@ use std::fmt;
 use jiff::Timestamp;
 use memchr::memmem::Finder;
 use swarm_common::json::{Fault, Scanner, Str, Value, Walk, is_blank};
+use swarm_common::message::ALL;
 use swarm_common::{text, time};
-
-/// The recipient that stands for everybody.
-const ALL: &str = "@all";
 
 /// What a record must be. Values of one condition are alternatives, conditions add up; an empty one demands nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
