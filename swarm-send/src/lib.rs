@@ -1,1 +1,70 @@
-//! swarm-send
+//! `swarm-send` accepts messages: checked, into the journal, on disk, and only then answered. Delivery to panes has its place behind the
+//! journal, in [`batch`].
+//!
+//! The map: [`cli`] is the command line, [`gate`] says which message may go, [`batch`] stores what was ready to be read, [`stream`] reads
+//! records, [`answer`] writes what became of each.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
+
+pub mod answer;
+pub mod batch;
+pub mod cli;
+pub mod gate;
+pub mod stream;
+pub mod text;
+
+use std::io::{self, IsTerminal};
+
+use swarm_common::exit::{Exit, Failure};
+use swarm_common::identity;
+use swarm_common::message::Message;
+use swarm_common::ndjson::{Out, Rejects};
+use swarm_common::store::Store;
+
+use crate::batch::{Batch, Origin, Told};
+use crate::cli::{Input, NAME, Request};
+use crate::gate::Gate;
+
+/// Does what a call asks for.
+///
+/// # Errors
+/// Status 1 when one message is over the sender's limit; 2 for one that is refused, 3 when the system failed. A stream goes on past
+/// refused records and ends with the worst status.
+pub fn send(request: Request) -> Result<Exit, Failure> {
+    if request.input == Input::Records && io::stdin().is_terminal() {
+        return Err(
+            Failure::wrong("no text, and no records on standard input").hint("swarm-send --to agent-1 'text'\nsee swarm-send --help")
+        );
+    }
+    let store = Store::open(request.store.as_deref())?;
+    let own = identity::own(request.own.as_deref())?;
+    let mut gate = Gate::new(&store, own, request.is_forced, request.defaults)?;
+    let mut out = if request.is_quiet { None } else { Some(Out::stdout()?) };
+    match request.input {
+        Input::Text(content) => one(&store, &mut gate, content, &mut out),
+        Input::TextFromStdin => one(&store, &mut gate, text::from_stdin()?, &mut out),
+        Input::Records => {
+            let rejects = Rejects::new(NAME, request.reject.as_deref(), request.is_strict)?;
+            stream::run(&store.journal(), &mut gate, out, rejects)
+        }
+    }
+}
+
+/// One message.
+fn one(store: &Store, gate: &mut Gate, content: String, out: &mut Option<Out>) -> Result<Exit, Failure> {
+    let mut print = |line: &[u8]| out.as_mut().map_or(Ok(()), |out| out.line(line).and_then(|()| out.flush()));
+    let accepted = match gate.pass(Message { content: Some(content), ..Message::default() }) {
+        Ok(accepted) => accepted,
+        Err(refusal) => {
+            print(&answer::refused(None, &refusal))?;
+            return Err(refusal.failure);
+        }
+    };
+    let mut batch = Batch::default();
+    batch.push(Origin::default(), accepted);
+    batch.store(&store.journal(), &mut |told| match told {
+        Told::Answer(line) => print(line),
+        Told::Refused(_, refusal) => print(&answer::refused(None, refusal)).and(Err(refusal.failure.clone())),
+    })?;
+    Ok(Exit::Yes)
+}

@@ -1,0 +1,82 @@
+//! The lines on standard output: what became of each record (DESIGN 8).
+
+use swarm_common::exit::Failure;
+use swarm_common::json;
+
+/// `{"status":"accepted","seq":7,"msg_id":"..","recipients":["a"]}`; a repeated one says so.
+pub fn accepted(seq: u64, msg_id: &str, recipients: &[String], is_repeated: bool) -> Vec<u8> {
+    let mut line = stored("accepted", seq, msg_id);
+    line.extend_from_slice(b",\"recipients\":[");
+    for (n, recipient) in recipients.iter().enumerate() {
+        if n > 0 {
+            line.push(b',');
+        }
+        json::write_string(recipient, &mut line);
+    }
+    line.push(b']');
+    if is_repeated {
+        line.extend_from_slice(b",\"repeated\":true");
+    }
+    line.push(b'}');
+    line
+}
+
+/// `{"status":"unknown","seq":7,"msg_id":"..","error":".."}`: written, and the disk would not say whether it keeps it.
+pub fn unknown(seq: u64, msg_id: &str, why: &str) -> Vec<u8> {
+    let mut line = stored("unknown", seq, msg_id);
+    text("error", why, &mut line);
+    line.push(b'}');
+    line
+}
+
+fn stored(status: &str, seq: u64, msg_id: &str) -> Vec<u8> {
+    let mut line = format!("{{\"status\":\"{status}\",\"seq\":{seq}").into_bytes();
+    text("msg_id", msg_id, &mut line);
+    line
+}
+
+/// The status of a record that a rule refused.
+pub const REFUSED: &str = "refused";
+/// The status of a record that the system could not store.
+pub const FAILED: &str = "failed";
+
+/// Why a record is not stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// [`REFUSED`] or [`FAILED`].
+    pub status: &'static str,
+    /// What is said.
+    pub failure: Failure,
+    /// When it is worth another try.
+    pub retry_after_ms: Option<u64>,
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Refusal {
+        Refusal { status: REFUSED, failure, retry_after_ms: None }
+    }
+}
+
+/// `{"status":"refused","line":3,"error":"..","hint":".."}`; no line where it was no stream.
+pub fn refused(number: Option<u64>, refusal: &Refusal) -> Vec<u8> {
+    let mut line = format!("{{\"status\":\"{}\"", refusal.status).into_bytes();
+    if let Some(number) = number {
+        line.extend_from_slice(format!(",\"line\":{number}").as_bytes());
+    }
+    text("error", &refusal.failure.what, &mut line);
+    if !refusal.failure.hint.is_empty() {
+        text("hint", &refusal.failure.hint, &mut line);
+    }
+    if let Some(ms) = refusal.retry_after_ms {
+        line.extend_from_slice(format!(",\"retry_after_ms\":{ms}").as_bytes());
+    }
+    line.push(b'}');
+    line
+}
+
+fn text(name: &str, value: &str, line: &mut Vec<u8>) {
+    line.extend_from_slice(b",\"");
+    line.extend_from_slice(name.as_bytes());
+    line.extend_from_slice(b"\":");
+    json::write_string(value, line);
+}

@@ -1,0 +1,133 @@
+//! A batch: what was ready to be read, stored in one write and one sync, and answered in the order it came in. An answer is only given
+//! when the records are on disk.
+
+use swarm_common::exit::{self, Failure};
+use swarm_common::journal::{AppendError, Draft, Journal, Outcome, Receipt};
+use swarm_common::message::Accepted;
+
+use crate::answer::{self, Refusal};
+use crate::cli::NAME;
+
+/// A batch is stored when it holds so much. More would take memory and save little: a sync costs some hundred microseconds, as does
+/// writing this.
+const BYTES_MAX: usize = 512 * 1024;
+
+/// And when it holds so many records.
+const RECORDS_MAX: usize = 2048;
+
+/// Records that wait to be stored, and between them the answers to those that were refused.
+#[derive(Default)]
+pub struct Batch {
+    drafts: Vec<Draft>,
+    entries: Vec<Entry>,
+    bytes: usize,
+}
+
+enum Entry {
+    /// The next draft, and where it came from.
+    Draft { origin: Origin, recipients: Vec<String> },
+    /// An answer that waits for its turn.
+    Answered(Vec<u8>),
+}
+
+/// Where a record came from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// Its line; `None` where it was no stream.
+    pub number: Option<u64>,
+    /// The line itself, where the journal may still refuse it: a record that has an id of its own.
+    pub line: Vec<u8>,
+}
+
+/// What a batch has to say, in the order of its records.
+pub enum Told<'a> {
+    /// An answer.
+    Answer(&'a [u8]),
+    /// The journal refused this one.
+    Refused(&'a Origin, &'a Refusal),
+}
+
+impl Batch {
+    /// Adds a record.
+    pub fn push(&mut self, origin: Origin, accepted: Accepted) {
+        let Accepted { draft, recipients } = accepted;
+        self.bytes += draft.body.len() + origin.line.len();
+        self.drafts.push(draft);
+        self.entries.push(Entry::Draft { origin, recipients });
+    }
+
+    /// Adds the answer to a record that was refused.
+    pub fn answer(&mut self, line: Vec<u8>) {
+        self.entries.push(Entry::Answered(line));
+    }
+
+    /// True when it has to be stored before more is read.
+    pub fn is_full(&self) -> bool {
+        self.bytes >= BYTES_MAX || self.entries.len() >= RECORDS_MAX
+    }
+
+    /// True when there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Stores it, and tells of each record. Afterwards it is empty.
+    ///
+    /// # Errors
+    /// Status 3 when the journal failed, after all was told; else what `tell` fails with first.
+    pub fn store(&mut self, journal: &Journal, tell: &mut dyn FnMut(Told<'_>) -> Result<(), Failure>) -> Result<(), Failure> {
+        let appended = journal.append(&self.drafts, &mut |words| exit::say(NAME, words));
+        let mut told = Ok(());
+        let mut n = 0;
+        for entry in self.entries.drain(..) {
+            // All is stored by now: a record that cannot be told of does not keep the others from it.
+            told = told.and(match entry {
+                Entry::Answered(line) => tell(Told::Answer(&line)),
+                Entry::Draft { origin, recipients } => {
+                    n += 1;
+                    match self.drafts.get(n - 1).map(|draft| judge(&appended, n - 1, draft, &recipients)) {
+                        Some(Ok(line)) => tell(Told::Answer(&line)),
+                        Some(Err(refusal)) if refusal.status == answer::FAILED => {
+                            tell(Told::Answer(&answer::refused(origin.number, &refusal)))
+                        }
+                        Some(Err(refusal)) => tell(Told::Refused(&origin, &refusal)),
+                        None => Ok(()),
+                    }
+                }
+            });
+        }
+        self.drafts.clear();
+        self.bytes = 0;
+        match appended {
+            Ok(_) => told,
+            Err(AppendError::Failed(failure)) => Err(failure),
+            Err(AppendError::Unknown { first_seq, last_seq, why, .. }) => Err(unconfirmed(first_seq, last_seq, &why)),
+        }
+    }
+}
+
+/// The answer to the `n`-th draft.
+fn judge(appended: &Result<Vec<Receipt>, AppendError>, n: usize, draft: &Draft, recipients: &[String]) -> Result<Vec<u8>, Refusal> {
+    let (receipts, doubt) = match appended {
+        Ok(receipts) => (receipts, None),
+        Err(AppendError::Unknown { receipts, why, .. }) => (receipts, Some(why)),
+        Err(AppendError::Failed(failure)) => {
+            return Err(Refusal { status: answer::FAILED, failure: failure.clone(), retry_after_ms: None });
+        }
+    };
+    let Receipt { seq, outcome } = &receipts[n];
+    match (outcome, doubt) {
+        (Outcome::IdTaken { by }, _) => {
+            let what = format!("msg_id {} is that of a message of {by} (seq {seq})", draft.msg_id);
+            Err(Failure::wrong(what).hint("leave it out, or choose another").into())
+        }
+        (Outcome::Stored, Some(why)) => Ok(answer::unknown(*seq, &draft.msg_id, why)),
+        _ => Ok(answer::accepted(*seq, &draft.msg_id, recipients, *outcome == Outcome::Repeated)),
+    }
+}
+
+fn unconfirmed(first_seq: u64, last_seq: u64, why: &str) -> Failure {
+    let seqs = if first_seq == last_seq { format!("seq {first_seq}") } else { format!("seqs {first_seq} to {last_seq}") };
+    Failure::system(format!("{seqs}: written, but the disk did not confirm it ({why}): stored or not, nobody knows"))
+        .hint("sent again under the same msg_id (--id), it is not stored twice")
+}

@@ -1,0 +1,264 @@
+//! The command line of `swarm-send`: every option, written once, and what a call asks for. It opens nothing.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::builder::NonEmptyStringValueParser;
+use clap::error::ErrorKind;
+use clap::{ArgAction, CommandFactory, Parser};
+use swarm_common::exit::{Exit, Failure};
+use swarm_common::message::{self, Message};
+use swarm_common::ndjson::Out;
+
+/// The program's name.
+pub const NAME: &str = "swarm-send";
+
+const WHAT: &str = "What it says";
+const WHO: &str = "Who and where";
+const STREAM: &str = "Records on standard input";
+
+/// Accept messages: into the journal, on disk, then an answer
+#[derive(Debug, Parser)]
+#[command(
+    name = NAME,
+    version,
+    disable_help_flag = true,
+    disable_version_flag = true,
+    max_term_width = 100,
+    override_usage = "swarm-send --to ID,... [OPTION...] TEXT      one message ('-': standard input is the text)\n       \
+                      ... | swarm-send [OPTION...]               a record a line on standard input",
+    after_help = "Example:  swarm-send --as agent-0 --to agent-1 --type question 'Which schema?'"
+)]
+pub struct Options {
+    /// the text of one message; '-' takes all of standard input as the text
+    #[arg(
+        value_name = "TEXT",
+        allow_hyphen_values = false,
+        long_help = "The content of one message, at most 10,240 bytes of UTF-8. '-' takes all of standard input as the content, its last \
+                     newline too. Without TEXT, and when standard input is no terminal, standard input is NDJSON: a record a line."
+    )]
+    pub text: Option<OsString>,
+
+    /// who gets it: agents, or @all
+    #[arg(
+        long,
+        value_name = "ID,...",
+        value_delimiter = ',',
+        help_heading = WHO,
+        long_help = "Who gets it: agent ids, separated by commas or given by several options; or @all, alone, for everybody. An id is 1 to 64 \
+                     letters, digits, '.', '_' and '-', and compares without regard to case."
+    )]
+    pub to: Vec<String>,
+
+    /// its type: question, review-request, blocked, completed, challenge, info (default), ack, or another word
+    #[arg(
+        short = 't',
+        long = "type",
+        value_name = "TYPE",
+        help_heading = WHAT,
+        long_help = "Its type, in upper or lower case: QUESTION, REVIEW-REQUEST, BLOCKED, COMPLETED, CHALLENGE, INFO (the default), ACK, or any \
+                     other word of a letter and then letters, digits and '-', at most 32. DELIVERY, RETRY, ESCALATION, LOCKED, RELEASED, \
+                     EXPIRED and STOLEN are the tools' own, and refused."
+    )]
+    pub msg_type: Option<String>,
+
+    /// the conversation it belongs to
+    #[arg(
+        long,
+        value_name = "NAME",
+        help_heading = WHAT,
+        long_help = "The conversation it belongs to: a line of text, at most 128 bytes."
+    )]
+    pub thread: Option<String>,
+
+    /// the message that it answers
+    #[arg(long, value_name = "MSG_ID", help_heading = WHAT, long_help = "The id of the message that it answers.")]
+    pub reply_to: Option<String>,
+
+    /// ask for an acknowledgement
+    #[arg(long, help_heading = WHAT, long_help = "Ask each recipient for an acknowledgement: a message of type ACK whose reply_to is this one.")]
+    pub ack: bool,
+
+    /// a JSON object that goes with the text
+    #[arg(
+        long,
+        value_name = "JSON",
+        help_heading = WHAT,
+        long_help = "A JSON object that goes with the text, for programs. The whole record has at most 65,536 bytes and is nested at most 32 deep."
+    )]
+    pub data: Option<String>,
+
+    /// its id: sent again under the same id, it is stored once
+    #[arg(
+        long,
+        value_name = "MSG_ID",
+        help_heading = WHAT,
+        long_help = "Its id, for a safe retry: when this sender's message of that id is stored already, nothing new is stored, and the answer tells \
+                     the first one's seq. At most 128 letters, digits, '.', '_', ':' and '-'. Without it a UUIDv7 is made."
+    )]
+    pub id: Option<String>,
+
+    /// who I am (default: $SWARM_AGENT)
+    #[arg(
+        long = "as",
+        value_name = "ID",
+        help_heading = WHO,
+        long_help = "Who I am. Without it: $SWARM_AGENT. A record on standard input brings its own sender_id where neither is set; where one \
+                     is, another's sender_id is refused."
+    )]
+    pub own: Option<String>,
+
+    /// send a record of another sender all the same; the record says so
+    #[arg(
+        long,
+        help_heading = WHO,
+        long_help = "Send records that name another sender than me all the same. The record then says who did it, in forced_by."
+    )]
+    pub force: bool,
+
+    /// the swarm's store (default: $SWARM_STORE, else .swarm)
+    #[arg(
+        long,
+        value_name = "DIR",
+        help_heading = WHO,
+        long_help = "The store's directory. Without it: $SWARM_STORE, else the nearest .swarm upwards from the current directory, else one created \
+                     beside .git (see swarm(7))."
+    )]
+    pub store: Option<OsString>,
+
+    /// append refused lines to FILE, raw, and call it success
+    #[arg(
+        long,
+        value_name = "FILE",
+        value_parser = NonEmptyStringValueParser::new(),
+        conflicts_with = "text",
+        help_heading = STREAM,
+        long_help = "Append every refused line to FILE, byte for byte. Refused lines are then expected: they are still answered and told on \
+                     standard error, but do not change the exit status."
+    )]
+    pub reject: Option<String>,
+
+    /// stop at the first refused line
+    #[arg(
+        long,
+        conflicts_with = "text",
+        help_heading = STREAM,
+        long_help = "Stop at the first refused line, with its status; what was accepted before it stays accepted."
+    )]
+    pub strict: bool,
+
+    /// no answers on standard output
+    #[arg(short, long, help_heading = STREAM, long_help = "Print no answers: the exit status says whether all went through.")]
+    pub quiet: bool,
+
+    /// this page
+    #[arg(short, long, action = ArgAction::HelpShort, help_heading = "Else", long_help = "Print a page of help and exit.")]
+    pub help: Option<bool>,
+
+    /// the version
+    #[arg(short = 'V', long, action = ArgAction::Version, help_heading = "Else", long_help = "Print the version and exit.")]
+    pub version: Option<bool>,
+}
+
+/// The command line, for the man page and the completions.
+pub fn command() -> clap::Command {
+    Options::command()
+}
+
+/// What is to be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// One message with this text.
+    Text(String),
+    /// One message whose text is all of standard input.
+    TextFromStdin,
+    /// Records on standard input.
+    Records,
+}
+
+/// What a call asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// Where the messages come from.
+    pub input: Input,
+    /// What a record leaves out is taken from here; `sender_id` is not set.
+    pub defaults: Message,
+    /// `--as`.
+    pub own: Option<String>,
+    /// Another sender's records are sent all the same.
+    pub is_forced: bool,
+    /// `--store`.
+    pub store: Option<OsString>,
+    /// Where refused lines are kept.
+    pub reject: Option<PathBuf>,
+    /// The first refused line ends it.
+    pub is_strict: bool,
+    /// No answers are printed.
+    pub is_quiet: bool,
+}
+
+/// Runs the program.
+///
+/// # Errors
+/// As [`crate::send`]; status 2 for a wrong call.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<Exit, Failure> {
+    match Options::try_parse_from(args) {
+        Ok(options) => crate::send(request(options)?),
+        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
+            let mut out = Out::stdout()?;
+            out.lines(error.render().to_string().as_bytes())?;
+            out.flush()?;
+            Ok(Exit::Yes)
+        }
+        Err(error) => Err(wrong(&error)),
+    }
+}
+
+/// clap's words, as a failure like any other: without colours, and cleaned where they are said.
+fn wrong(error: &clap::Error) -> Failure {
+    let words = error.render().to_string();
+    let mut lines =
+        words.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("Usage:") && !line.starts_with("For more"));
+    let what = lines.next().unwrap_or("wrong call").trim_start_matches("error: ").to_string();
+    let mut hint: Vec<&str> = lines.filter(|line| !line.starts_with("... |")).collect();
+    hint.push("see swarm-send --help");
+    Failure::wrong(what).hint(hint.join("\n"))
+}
+
+/// Understands what was given.
+///
+/// # Errors
+/// Status 2 for a value that can't be what its option wants.
+pub fn request(options: Options) -> Result<Request, Failure> {
+    let input = match options.text {
+        None => Input::Records,
+        Some(text) if text == "-" => Input::TextFromStdin,
+        Some(text) => Input::Text(text.into_string().map_err(|_| Failure::wrong("the text is not UTF-8"))?),
+    };
+    if input == Input::Records && options.id.is_some() {
+        return Err(
+            Failure::wrong("--id names one message, and standard input may bring many").hint("give each record a msg_id of its own")
+        );
+    }
+    options.msg_type.as_deref().map_or(Ok(()), message::check_type)?;
+    let defaults = Message {
+        msg_id: options.id,
+        msg_type: options.msg_type,
+        recipients: (!options.to.is_empty()).then_some(options.to),
+        requires_ack: options.ack.then_some(true),
+        reply_to: options.reply_to,
+        thread: options.thread,
+        data: options.data.as_deref().map(message::parse_data).transpose()?,
+        ..Message::default()
+    };
+    Ok(Request {
+        input,
+        defaults,
+        own: options.own,
+        is_forced: options.force,
+        store: options.store,
+        reject: options.reject.map(PathBuf::from),
+        is_strict: options.strict,
+        is_quiet: options.quiet,
+    })
+}

@@ -1,0 +1,141 @@
+//! Records on standard input: what is ready goes as one batch, and a slow producer's single line is never held back.
+
+use std::fs::File;
+use std::os::fd::AsFd;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use swarm_common::exit::{Exit, Failure};
+use swarm_common::journal::Journal;
+use swarm_common::json::{self, Scanner};
+use swarm_common::message::Message;
+use swarm_common::ndjson::{self, Lines, Out, Piece, Rejects, TooLong};
+
+use crate::answer::{self, Refusal};
+use crate::batch::{Batch, Origin, Told};
+use crate::gate::Gate;
+
+/// A stream of records into the journal.
+struct Stream<'a> {
+    journal: &'a Journal,
+    gate: &'a mut Gate,
+    /// `None` where nobody wants answers.
+    out: Option<Out>,
+    rejects: Rejects,
+    scanner: Scanner,
+    batch: Batch,
+    /// The worst of what was refused.
+    worst: Exit,
+}
+
+/// Sends what comes on standard input, to its end.
+///
+/// # Errors
+/// Status 3 when the system failed; with `--strict` the first refusal. What was accepted before is stored.
+pub fn run(journal: &Journal, gate: &mut Gate, out: Option<Out>, rejects: Rejects) -> Result<Exit, Failure> {
+    let mut lines = Lines::new(ndjson::stdin()?);
+    let mut stream = Stream { journal, gate, out, rejects, scanner: Scanner::new(), batch: Batch::default(), worst: Exit::Yes };
+    let read = stream.read(&mut lines);
+    // Also when something failed: what was accepted before it is stored and answered.
+    let stored = stream.store();
+    stream.rejects.sum_up();
+    read.and(stored)?;
+    Ok(if stream.rejects.are_kept() { Exit::Yes } else { stream.worst })
+}
+
+impl Stream<'_> {
+    fn read(&mut self, lines: &mut Lines<File>) -> Result<(), Failure> {
+        let mut number = 0;
+        loop {
+            while let Some(piece) = lines.buffered() {
+                match piece {
+                    Piece::Line(line) => {
+                        number += 1;
+                        self.line(number, line)?;
+                    }
+                    Piece::TooLong { part, first, last } => {
+                        number += u64::from(first);
+                        self.too_long(number, part, first, last)?;
+                    }
+                }
+                if self.batch.is_full() {
+                    self.store()?;
+                }
+            }
+            if lines.is_done() {
+                return Ok(());
+            }
+            if !is_ready(lines.input()) {
+                self.store()?;
+                if let Some(out) = &self.out {
+                    ndjson::wait_for_input(lines.input().as_fd(), out.fd())?;
+                }
+            }
+            lines.fill()?;
+        }
+    }
+
+    fn line(&mut self, number: u64, line: &[u8]) -> Result<(), Failure> {
+        if json::is_blank(line) {
+            return Ok(());
+        }
+        let accepted = Message::parse(line, &mut self.scanner).map_err(Refusal::from).and_then(|message| self.gate.pass(message));
+        match accepted {
+            Ok(accepted) => {
+                let line = if accepted.draft.id_is_own { line.to_vec() } else { Vec::new() };
+                self.batch.push(Origin { number: Some(number), line }, accepted);
+                Ok(())
+            }
+            Err(refusal) => {
+                self.batch.answer(answer::refused(Some(number), &refusal));
+                refuse(&mut self.rejects, &mut self.worst, number, line, &refusal)
+            }
+        }
+    }
+
+    fn too_long(&mut self, number: u64, part: &[u8], first: bool, last: bool) -> Result<(), Failure> {
+        if first {
+            self.batch.answer(answer::refused(Some(number), &Failure::wrong(TooLong.to_string()).into()));
+        }
+        self.worst = Exit::Wrong;
+        self.rejects.too_long("", number, part, first, last)
+    }
+
+    /// Stores what was gathered, and answers.
+    fn store(&mut self) -> Result<(), Failure> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        let Stream { journal, out, rejects, batch, worst, .. } = self;
+        let mut print = |line: &[u8]| out.as_mut().map_or(Ok(()), |out| out.line(line));
+        let told = batch.store(journal, &mut |told| match told {
+            Told::Answer(line) => print(line),
+            Told::Refused(Origin { number, line }, refusal) => {
+                let printed = print(&answer::refused(*number, refusal));
+                refuse(rejects, worst, number.unwrap_or(0), line, refusal).and(printed)
+            }
+        });
+        let flushed = out.as_mut().map_or(Ok(()), Out::flush);
+        told.and(flushed)
+    }
+}
+
+/// Keeps and tells a refused line, which may end the stream.
+fn refuse(rejects: &mut Rejects, worst: &mut Exit, number: u64, line: &[u8], refusal: &Refusal) -> Result<(), Failure> {
+    *worst = (*worst).max(refusal.failure.exit);
+    if refusal.failure.exit == Exit::System {
+        return Err(refusal.failure.clone());
+    }
+    rejects.line("", number, line, &refusal.failure.what).map_err(|mut failure| {
+        if failure.exit == Exit::Wrong {
+            failure.exit = refusal.failure.exit;
+        }
+        failure
+    })
+}
+
+/// True when a read brings something at once, be it the end.
+fn is_ready(input: &File) -> bool {
+    let mut fds = [PollFd::new(input.as_fd(), PollFlags::POLLIN)];
+    // Interrupted counts as not ready: then what was gathered is stored first.
+    matches!(poll(&mut fds, PollTimeout::ZERO), Ok(ready) if ready > 0)
+}

@@ -1,0 +1,427 @@
+//! `swarm-send` as a user calls it.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use assert_cmd::Command as Call;
+use predicates::prelude::*;
+use predicates::str::contains;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// A store of its own, and calls on it with nothing of the caller's swarm in their environment.
+struct Swarm(TempDir);
+
+impl Swarm {
+    fn new() -> Swarm {
+        Swarm(tempfile::tempdir().unwrap())
+    }
+
+    fn store(&self) -> std::path::PathBuf {
+        self.0.path().join("store")
+    }
+
+    fn send(&self, args: &[&str]) -> Call {
+        let mut call = Call::new(env!("CARGO_BIN_EXE_swarm-send"));
+        call.env_clear().env("PATH", std::env::var_os("PATH").unwrap()).current_dir(self.0.path());
+        call.env("SWARM_STORE", self.store()).args(args);
+        call
+    }
+
+    /// As agent-0, to agent-1.
+    fn to_one(&self, args: &[&str]) -> Call {
+        let mut call = self.send(&["--as", "agent-0", "--to", "agent-1"]);
+        call.args(args);
+        call
+    }
+
+    fn stored(&self) -> Vec<Value> {
+        let mut names: Vec<_> =
+            fs::read_dir(self.store().join("journal")).map_or(Vec::new(), |dir| dir.map(|e| e.unwrap().path()).collect());
+        names.retain(|name| name.extension().is_some_and(|ext| ext == "ndjson"));
+        names.sort();
+        names.iter().flat_map(|name| records(&fs::read(name).unwrap())).collect()
+    }
+}
+
+fn records(bytes: &[u8]) -> Vec<Value> {
+    String::from_utf8_lossy(bytes).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn answers(call: &mut Call) -> Vec<Value> {
+    records(&call.output().unwrap().stdout)
+}
+
+#[test]
+fn a_message_is_stored_and_answered_with_its_seq_its_id_and_its_recipients() {
+    let swarm = Swarm::new();
+    let answer = &answers(&mut swarm.send(&["--as", "agent-0", "--to", "b,c", "--to", "d", "-t", "review-request", "--ack", "Look"]))[0];
+    assert_eq!((&answer["status"], &answer["seq"], &answer["recipients"]), (&json!("accepted"), &json!(1), &json!(["b", "c", "d"])));
+    let args = ["--reply-to", answer["msg_id"].as_str().unwrap(), "--thread", "auth", "--data", "{\"n\": 1}", "--", "--yes"];
+    swarm.to_one(&args).assert().success();
+    let stored = swarm.stored();
+    let known = json!({"seq": 1, "msg_id": answer["msg_id"], "timestamp": stored[0]["timestamp"], "msg_type": "REVIEW-REQUEST",
+        "sender_id": "agent-0", "recipients": ["b", "c", "d"], "requires_ack": true, "content": "Look"});
+    assert_eq!(stored[0], known);
+    assert_eq!((&stored[1]["reply_to"], &stored[1]["thread"], &stored[1]["data"]), (&answer["msg_id"], &json!("auth"), &json!({"n": 1})));
+    assert_eq!((&stored[1]["content"], &stored[1]["msg_type"]), (&json!("--yes"), &json!("INFO")));
+}
+
+#[test]
+fn a_dash_takes_all_of_standard_input_as_the_text() {
+    let swarm = Swarm::new();
+    swarm.to_one(&["-"]).write_stdin("two\nlines\n").assert().success();
+    assert_eq!(swarm.stored()[0]["content"], "two\nlines\n");
+    swarm.to_one(&["-"]).write_stdin("x".repeat(10 * 1024)).assert().success();
+    swarm.to_one(&["-"]).write_stdin("x".repeat(10 * 1024 + 1)).assert().code(2).stderr(contains("10241 bytes: at most 10240"));
+    swarm.to_one(&["-"]).write_stdin(b"a\xff".to_vec()).assert().code(2).stderr(contains("not UTF-8 at byte 2"));
+    swarm.to_one(&["-"]).write_stdin("").assert().code(2).stderr(contains("content is empty"));
+    assert_eq!(swarm.stored().len(), 2);
+}
+
+#[test]
+fn who_i_am_is_said_by_the_option_else_by_the_environment_else_an_error_names_both() {
+    let swarm = Swarm::new();
+    swarm
+        .send(&["--to", "b", "x"])
+        .assert()
+        .code(2)
+        .stderr(contains("who are you").and(contains("--as agent-1")).and(contains("SWARM_AGENT=")));
+    swarm.send(&["--to", "b", "x"]).env("SWARM_AGENT", "from-env").assert().success();
+    swarm.send(&["--to", "b", "--as", "given", "x"]).env("SWARM_AGENT", "from-env").assert().success();
+    swarm.send(&["--to", "b", "x"]).env("SWARM_AGENT", "a/b").assert().code(2).stderr(contains("$SWARM_AGENT: 'a/b'"));
+    let senders: Vec<Value> = swarm.stored().iter().map(|record| record["sender_id"].clone()).collect();
+    assert_eq!(senders, ["from-env", "given"]);
+}
+
+#[test]
+fn records_go_through_a_pipe_and_options_fill_what_they_leave_out() {
+    let swarm = Swarm::new();
+    let input = "{\"content\":\"one\"}\r\n\n  \n{\"content\":\"two\",\"recipients\":[\"c\"],\"msg_type\":\"ack\",\"requires_ack\":false}\n{\"content\":\"last\"}";
+    swarm.to_one(&["--type", "question", "--ack"]).write_stdin(input).assert().success().stderr("");
+    let seen: Vec<_> = swarm
+        .stored()
+        .iter()
+        .map(|r| (r["content"].clone(), r["recipients"][0].clone(), r["msg_type"].clone(), r["requires_ack"].clone()))
+        .collect();
+    let known = |content, to, kind, ack| (json!(content), json!(to), json!(kind), ack);
+    let expected = [
+        known("one", "agent-1", "QUESTION", json!(true)),
+        known("two", "c", "ACK", Value::Null),
+        known("last", "agent-1", "QUESTION", json!(true)),
+    ];
+    assert_eq!(seen, expected);
+}
+
+#[test]
+fn a_record_brings_its_own_sender_where_none_is_set_and_anothers_must_be_forced() {
+    let swarm = Swarm::new();
+    let from = |id: &str| format!("{{\"sender_id\":\"{id}\",\"recipients\":[\"x\"],\"content\":\"c\"}}\n");
+    swarm.send(&[]).write_stdin(from("a") + &from("b").replace("sender_id", "sender")).assert().success();
+    let refused = swarm
+        .send(&["--as", "a"])
+        .write_stdin(from("b") + &from("A"))
+        .assert()
+        .code(2)
+        .stderr(contains("line 1: sender_id is 'b', and you are 'a'"));
+    assert_eq!(records(&refused.get_output().stdout)[0]["status"], "refused");
+    swarm.send(&["--as", "a", "--force"]).write_stdin(from("b")).assert().success();
+    let senders: Vec<_> = swarm.stored().iter().map(|r| (r["sender_id"].clone(), r["forced_by"].clone())).collect();
+    let expected = [("a", Value::Null), ("b", Value::Null), ("a", Value::Null), ("b", json!("a"))];
+    assert_eq!(senders, expected.map(|(id, by)| (json!(id), by)));
+    let forged = from("b").replace("\"content\"", "\"forced_by\":\"z\",\"content\"");
+    swarm.send(&[]).write_stdin(forged).assert().code(2).stdout(contains("forced_by").and(contains("no field")));
+}
+
+#[test]
+fn every_bad_line_is_answered_with_its_number_and_the_good_ones_go_on() {
+    let swarm = Swarm::new();
+    let long = format!("{{\"content\":\"{}\"}}", "x".repeat(70_000));
+    let exact = |bytes: usize| format!("{{\"content\":\"{}\"}}", "x".repeat(bytes));
+    let deep = |depth: usize| format!("{{\"content\":\"d\",\"data\":{}{{}}{}}}", "{\"a\":".repeat(depth - 2), "}".repeat(depth - 2));
+    let bad: Vec<(Vec<u8>, &str)> = vec![
+        (b"{\"content\":\"\xff\"}".to_vec(), "not UTF-8"),
+        (long.into(), "longer than 65536 bytes"),
+        (deep(33).into(), "nested deeper than 32"),
+        (b"{\"content\":\"a\",\"content\":\"b\"}".to_vec(), "duplicate key \"content\""),
+        (b"{\"content\":\"a\0b\"}".to_vec(), "raw control character"),
+        (b"{\"content\":\"a\\u0000b\"}".to_vec(), "NUL"),
+        (b"{\"content\":\"\\ud800\"}".to_vec(), "half a surrogate pair"),
+        (b"\xef\xbb\xbf{\"content\":\"a\"}".to_vec(), "byte order mark"),
+        (b"[1]".to_vec(), "not one JSON object"),
+        (b"{\"content\":\"a\"} {}".to_vec(), "more follows"),
+        (b"{\"content\":\"a\",\"recipients\":[\"a/b\"]}".to_vec(), "'a/b' is no agent id"),
+        (exact(10_241).into(), "content of 10241 bytes: at most 10240"),
+        (b"{\"content\":\"a\",\"seq\":7}".to_vec(), "\"seq\" is the journal's to give"),
+        (b"{\"content\":\"a\",\"timestamp\":\"2026-11-23T08:34:30Z\"}".to_vec(), "\"timestamp\" is the journal's to give"),
+        (b"{\"content\":\"trunca".to_vec(), "the line ends inside the object"),
+    ];
+    let good = [exact(10_240), deep(32), "{\"content\":\"crlf\"}\r".into()];
+    let mut input = Vec::new();
+    for (n, (line, _)) in bad.iter().enumerate() {
+        input.extend_from_slice(good.get(n).map_or("", String::as_str).as_bytes());
+        input.push(b'\n');
+        input.extend_from_slice(line);
+        input.push(b'\n');
+    }
+    let reject = swarm.0.path().join("rejects");
+    let run = swarm.to_one(&[]).write_stdin(input.clone()).assert().code(2).stderr(contains("15 bad lines in all"));
+    let told = records(&run.get_output().stdout);
+    let refused: Vec<&Value> = told.iter().filter(|answer| answer["status"] == "refused").collect();
+    assert_eq!((told.len(), refused.len(), swarm.stored().len()), (18, 15, 3));
+    for (n, (answer, (_, why))) in refused.iter().zip(&bad).enumerate() {
+        assert_eq!(answer["line"], 2 * (n + 1));
+        assert!(answer["error"].as_str().unwrap().contains(why), "{answer} {why}");
+    }
+    // With a file for them they are expected, and kept byte for byte.
+    swarm.to_one(&["-q", "--reject", "rejects"]).write_stdin(input).assert().success().stdout("");
+    let kept: Vec<u8> = bad.iter().flat_map(|(line, _)| [line.as_slice(), b"\n"].concat()).collect();
+    assert!(fs::read(reject).unwrap() == kept);
+}
+
+#[test]
+fn strict_stops_at_the_first_refusal_and_keeps_what_was_accepted() {
+    let swarm = Swarm::new();
+    let input = "{\"content\":\"one\"}\nfoo\n{\"content\":\"three\"}\n";
+    let run = swarm.to_one(&["--strict"]).write_stdin(input).assert().code(2).stderr(contains("line 2: not one JSON object"));
+    assert_eq!(records(&run.get_output().stdout).len(), 2);
+    assert_eq!(swarm.stored().len(), 1);
+}
+
+#[test]
+fn the_same_id_is_stored_once_and_answered_with_the_first_seq() {
+    let swarm = Swarm::new();
+    swarm.to_one(&["first"]).assert().success();
+    swarm.to_one(&["--id", "m-1", "x"]).assert().success();
+    let again = &answers(&mut swarm.to_one(&["--id", "m-1", "x"]))[0];
+    assert_eq!((&again["status"], &again["seq"], &again["repeated"]), (&json!("accepted"), &json!(2), &json!(true)));
+    let other =
+        swarm.send(&["--as", "other", "--to", "b", "--id", "m-1", "x"]).assert().code(2).stderr(contains("message of agent-0 (seq 2)"));
+    assert_eq!(records(&other.get_output().stdout)[0]["status"], "refused");
+    let input =
+        "{\"msg_id\":\"m-1\",\"content\":\"x\",\"sender_id\":\"other\"}\n{\"msg_id\":\"m-2\",\"content\":\"y\",\"sender_id\":\"other\"}\n";
+    swarm.send(&["--to", "b", "--reject", "rejects"]).write_stdin(input).assert().success();
+    assert_eq!(fs::read_to_string(swarm.0.path().join("rejects")).unwrap(), input.lines().next().unwrap().to_string() + "\n");
+    assert_eq!(swarm.stored().len(), 3);
+}
+
+#[test]
+fn a_wrong_call_says_what_to_do_and_stores_nothing() {
+    let swarm = Swarm::new();
+    for (args, why) in [
+        (&["--as", "a", "x"][..], "no recipients"),
+        (&["--as", "a", "--to", "b/c", "x"], "'b/c' is no agent id"),
+        (&["--as", "a", "--to", "@backend", "x"], "no group"),
+        (&["--as", "a", "--to", "b", ""], "content is empty"),
+        (&["--as", "a", "--to", "b", "x", "y"], "unexpected argument 'y'"),
+        (&["--as", "a", "--tow", "b", "x"], "'--to'"),
+        (&["--as", "a", "--to", "b", "--type", "a b", "x"], "'a b' is no message type"),
+        (&["--as", "a", "--to", "b", "--type", "locked", "x"], "LOCKED is written by the tools alone"),
+        (&["--as", "a", "--to", "b", "--data", "[]", "x"], "--data: "),
+        (&["--as", "a", "--to", "b", "--thread", "", "x"], "thread: "),
+        (&["--as", "a", "--to", "b", "--id", "a b", "x"], "'a b' is no message id"),
+        (&["--as", "a", "--to", "b", "--id", "x"], "--id names one message"),
+        (&["--as", "a", "--to", "b", "--strict", "x"], "--strict"),
+        (&["--as", "a", "--to", "b", "--type", "\u{1b}[31m", "x"], "\\u{1b}[31m"),
+    ] {
+        swarm.send(args).write_stdin("").assert().code(2).stderr(contains(why).and(contains("\u{1b}").not()));
+    }
+    assert!(swarm.stored().is_empty());
+    swarm.send(&["--help"]).assert().success().stdout(contains("Usage: swarm-send --to").and(contains("Example:")));
+    swarm.send(&["-V"]).assert().success().stdout(contains("swarm-send "));
+}
+
+#[test]
+fn a_single_line_of_a_slow_producer_is_answered_before_the_next_one_comes() {
+    let swarm = Swarm::new();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_swarm-send"));
+    child.args(["--as", "a", "--to", "b"]).env("SWARM_STORE", swarm.store()).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = child.spawn().unwrap();
+    let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
+    for seq in 1..=3 {
+        stdin.write_all(b"{\"content\":\"x\"}\n").unwrap();
+        let mut answer = String::new();
+        stdout.read_line(&mut answer).unwrap();
+        assert_eq!(records(answer.as_bytes())[0]["seq"], seq);
+        assert_eq!(swarm.stored().len(), seq);
+    }
+    // Half a line is no record yet.
+    stdin.write_all(b"{\"content\":").unwrap();
+    drop(stdin);
+    assert_eq!(child.wait().unwrap().code(), Some(2));
+}
+
+#[test]
+fn a_reader_of_the_answers_that_leaves_ends_it_quietly_also_while_idle() {
+    let swarm = Swarm::new();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_swarm-send"));
+    child
+        .args(["--as", "a", "--to", "b"])
+        .env("SWARM_STORE", swarm.store())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = child.spawn().unwrap();
+    let stdin = child.stdin.take();
+    drop(child.stdout.take());
+    let done = child.wait_with_output().unwrap();
+    drop(stdin);
+    assert_eq!((done.status.code(), String::from_utf8_lossy(&done.stderr).as_ref()), (Some(0), ""));
+}
+
+#[test]
+fn ten_thousand_records_are_answered_in_order_with_dense_seqs() {
+    let swarm = Swarm::new();
+    let input: String = (0..10_000).map(|n| format!("{{\"content\":\"{n}\"}}\n")).collect();
+    let told = answers(swarm.to_one(&[]).write_stdin(input));
+    assert!(told.iter().enumerate().all(|(n, answer)| answer["seq"] == n + 1));
+    assert!(swarm.stored().iter().enumerate().all(|(n, record)| record["content"] == n.to_string()));
+    assert_eq!(told.len(), 10_000);
+}
+
+#[test]
+fn a_configured_rate_refuses_what_is_over_it_and_says_when_to_try_again() {
+    let swarm = Swarm::new();
+    fs::create_dir(swarm.store()).unwrap();
+    fs::write(swarm.store().join("config.toml"), "[send]\nrate = \"2/1h\"\n").unwrap();
+    swarm.to_one(&["one"]).assert().success();
+    let input = "{\"content\":\"two\"}\n{\"content\":\"three\"}\n{\"content\":\"other\",\"sender_id\":\"AGENT-0\"}\n";
+    let run = swarm.to_one(&[]).write_stdin(input).assert().code(1).stderr(contains("line 2: agent-0 is over the limit of 2/3600s"));
+    let told = records(&run.get_output().stdout);
+    assert_eq!(told.iter().map(|answer| answer["status"].as_str().unwrap()).collect::<Vec<_>>(), ["accepted", "refused", "refused"]);
+    assert!((3_500_000..=3_600_000).contains(&told[1]["retry_after_ms"].as_u64().unwrap()), "{}", told[1]);
+    swarm.to_one(&["four"]).assert().code(1);
+    swarm.send(&["--as", "agent-9", "--to", "b", "x"]).assert().success();
+    fs::write(swarm.store().join("config.toml"), "[send]\nrate = \"ten\"\n").unwrap();
+    swarm.to_one(&["five"]).assert().code(2).stderr(contains("config.toml: [send] rate: 'ten' is no rate"));
+    assert_eq!(swarm.stored().len(), 3);
+}
+
+#[test]
+fn a_slip_in_the_config_is_told_with_its_line() {
+    let swarm = Swarm::new();
+    fs::create_dir(swarm.store()).unwrap();
+    fs::write(swarm.store().join("config.toml"), "# mine\n[journal]\nsegment_byte = 1\n").unwrap();
+    swarm.to_one(&["x"]).assert().code(2).stderr(contains("config.toml:3: ").and(contains("segment_byte")));
+    assert!(swarm.stored().is_empty());
+}
+
+#[test]
+fn no_store_anywhere_names_the_ways_to_have_one() {
+    let swarm = Swarm::new();
+    if swarm.0.path().ancestors().any(|above| above.join(".git").exists() || above.join(".swarm").exists()) {
+        return;
+    }
+    let mut call = swarm.to_one(&["x"]);
+    call.env_remove("SWARM_STORE")
+        .assert()
+        .code(2)
+        .stderr(contains("mkdir .swarm").and(contains("--store DIR")).and(contains("SWARM_STORE=DIR")));
+}
+
+#[test]
+fn a_store_of_another_user_a_link_and_one_open_to_others_are_refused() {
+    let swarm = Swarm::new();
+    swarm.to_one(&["x"]).assert().success();
+    std::os::unix::fs::symlink(swarm.store(), swarm.0.path().join("link")).unwrap();
+    swarm.to_one(&["--store", "link", "x"]).assert().code(3).stderr(contains("symbolic link"));
+    fs::set_permissions(swarm.store(), fs::Permissions::from_mode(0o777)).unwrap();
+    swarm.to_one(&["x"]).assert().code(3).stderr(contains("others may write to it (mode 777)").and(contains("chmod 700")));
+    fs::set_permissions(swarm.store(), fs::Permissions::from_mode(0o700)).unwrap();
+    if nix::unistd::geteuid().is_root() {
+        chown(swarm.store(), Some(65_534), None).unwrap();
+        swarm.to_one(&["x"]).assert().code(3).stderr(contains("belongs to user 65534"));
+        chown(swarm.store(), Some(0), None).unwrap();
+    }
+    assert_eq!(swarm.stored().len(), 1);
+}
+
+/// Runs a shell's line as a user who is not root, with the binary as `$SEND`.
+fn as_nobody(dir: &Path, line: &str) -> Call {
+    let mut call = if nix::unistd::geteuid().is_root() {
+        let mut call = Call::new("setpriv");
+        call.args(["--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-c", line]);
+        call
+    } else {
+        let mut call = Call::new("sh");
+        call.args(["-c", line]);
+        call
+    };
+    call.current_dir(dir).env("HOME", dir);
+    call
+}
+
+#[test]
+fn a_store_that_cannot_be_written_is_the_systems_failure_and_stays_as_it_was() {
+    let swarm = Swarm::new();
+    // Where a user who is not root can reach both.
+    let binary = swarm.0.path().join("swarm-send");
+    fs::copy(env!("CARGO_BIN_EXE_swarm-send"), &binary).unwrap();
+    fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(swarm.0.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::create_dir(swarm.store()).unwrap();
+    if nix::unistd::geteuid().is_root() {
+        chown(swarm.store(), Some(65_534), Some(65_534)).unwrap();
+    }
+    let send = "./swarm-send --store store --as a --to b x";
+    as_nobody(swarm.0.path(), send).assert().success();
+    as_nobody(swarm.0.path(), "chmod 500 store/journal && chmod 400 store/journal/*").assert().success();
+    let before = swarm.stored();
+    as_nobody(swarm.0.path(), send).assert().code(3).stderr(contains("cannot append to the journal").and(contains("Permission denied")));
+    as_nobody(swarm.0.path(), "chmod 700 store/journal && chmod 600 store/journal/*").assert().success();
+    assert_eq!((before.len(), swarm.stored()), (1, before));
+    as_nobody(swarm.0.path(), send).assert().success();
+    assert_eq!(swarm.stored().len(), 2);
+}
+
+#[test]
+fn a_disk_that_is_full_stores_nothing_of_the_batch_and_the_journal_goes_on_when_there_is_room() {
+    let swarm = Swarm::new();
+    swarm.to_one(&["before"]).assert().success();
+    let line = format!("{{\"content\":\"{}\"}}\n", "x".repeat(1000));
+    fs::write(swarm.0.path().join("input"), line.repeat(100)).unwrap();
+    // The limit is in blocks of 512 or 1024 bytes, as the shell counts.
+    let send = env!("CARGO_BIN_EXE_swarm-send");
+    let mut call = Call::new("sh");
+    call.args(["-c", &format!("ulimit -f 40; exec {send} --store store --as a --to b < input")]).current_dir(swarm.0.path());
+    let run = call.assert().code(3).stderr(contains("File too large").and(contains("nothing of it is stored")));
+    let told = records(&run.get_output().stdout);
+    assert!(told.len() == 100 && told.iter().all(|answer| answer["status"] == "failed"), "{told:?}");
+    assert_eq!(swarm.stored().len(), 1);
+    swarm.to_one(&["after"]).assert().success();
+    assert_eq!(swarm.stored().last().unwrap()["seq"], 2);
+}
+
+#[test]
+fn a_small_file_system_that_is_full_is_told_and_nothing_is_torn() {
+    if !nix::unistd::geteuid().is_root() {
+        // Mounting is root's; the file size limit above is everybody's.
+        return;
+    }
+    let swarm = Swarm::new();
+    fs::create_dir(swarm.store()).unwrap();
+    let send = env!("CARGO_BIN_EXE_swarm-send");
+    // A mount of its own name space: gone with the shell.
+    let script = format!(
+        "mount -t tmpfs -o size=64k,mode=700 none store || exit 99
+         i=0; while [ $i -lt 40 ] && {send} -q --store store --as a --to b \"$(head -c 5000 /dev/zero | tr '\\0' x)\" 2> err; do i=$((i+1)); done
+         cat err >&2; echo $i; {send} --store store --as a --to b small > /dev/null 2>&1; cat store/journal/*.ndjson | wc -l
+         cat store/journal/*.ndjson | tail -c 1 | od -An -c; rm store/journal/00000000000000000001.ndjson"
+    );
+    let mut call = Call::new("unshare");
+    let done = call.args(["-m", "sh", "-c", &script]).current_dir(swarm.0.path()).output().unwrap();
+    if done.status.code() == Some(99) || String::from_utf8_lossy(&done.stderr).contains("unshare") {
+        return;
+    }
+    let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    let lines: Vec<&str> = out.lines().map(str::trim).collect();
+    let sent: usize = lines[0].parse().unwrap();
+    assert!((3..40).contains(&sent), "the disk was full at some time: {out} {err}");
+    assert!(err.contains("No space left on device") && err.contains("make room"), "{err}");
+    let kept: usize = lines[1].parse().unwrap();
+    assert!(kept == sent || kept == sent + 1, "{out}");
+    assert_eq!(lines[2], "\\n");
+}
