@@ -2,7 +2,7 @@
 
 use swarm_common::exit::{self, Failure};
 use swarm_common::identity;
-use swarm_common::message::{Accepted, Message};
+use swarm_common::message::{Accepted, Ids, Message};
 use swarm_common::store::Store;
 use swarm_ratelimit::shared::Shared;
 use swarm_ratelimit::spec::Limit;
@@ -17,6 +17,7 @@ pub struct Gate {
     is_forced: bool,
     defaults: Message,
     rate: Option<(Shared, Limit)>,
+    ids: Ids,
 }
 
 impl Gate {
@@ -35,7 +36,7 @@ impl Gate {
                 Some((Shared::new(store.rate_dir()?, swarm_ratelimit::shared::PLAIN_FIELD, limit)?, limit))
             }
         };
-        Ok(Gate { own, is_forced, defaults, rate })
+        Ok(Gate { own, is_forced, defaults, rate, ids: Ids::default() })
     }
 
     /// Lets a message through, ready to be stored.
@@ -45,7 +46,7 @@ impl Gate {
     pub fn pass(&mut self, mut message: Message) -> Result<Accepted, Refusal> {
         message.fill(&self.defaults);
         self.sign(&mut message)?;
-        let accepted = message.accept()?;
+        let accepted = message.accept(&mut self.ids)?;
         if let Some((windows, limit)) = &mut self.rate {
             // Ids are unique without regard to case, and so are their windows.
             let key = accepted.draft.sender_id.to_ascii_lowercase();
