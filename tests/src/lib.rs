@@ -1,1 +1,13 @@
-//! tests
+//! What belongs to all programs together: their documents and the examples in them. The tests of the programs in real pipelines
+//! are in `tests/`.
+//!
+//! [`docs`] makes the man pages and completions: [`command`] reads a tool's option table, [`markdown`] the hand-written parts, [`page`]
+//! puts both together. [`console`] runs the examples and looks at what they print.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
+
+pub mod command;
+pub mod console;
+pub mod docs;
+pub mod markdown;
+pub mod page;

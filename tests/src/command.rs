@@ -1,0 +1,58 @@
+//! A lexopt tool's option table as a `clap::Command`, so that pages and completions of all tools are made in one way. It parses nothing:
+//! the tools on lexopt do not carry clap.
+
+use clap::{Arg, ArgAction, Command, ValueHint};
+use swarm_common::options::Tool;
+
+/// The command that this table describes.
+pub fn of(tool: &'static Tool) -> Command {
+    let usage: Vec<String> = tool.usage.iter().map(|form| format!("{} {form}", tool.name)).collect();
+    let mut command = Command::new(tool.name)
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(tool.about)
+        .override_usage(usage.join("\n"))
+        // The table has its own.
+        .disable_help_flag(true)
+        .disable_version_flag(true);
+    for opt in tool.all() {
+        let arg = Arg::new(opt.long).long(opt.long).help(opt.help).long_help(opt.man);
+        let arg = if opt.group.is_empty() { arg } else { arg.help_heading(opt.group) };
+        let arg = match opt.short {
+            Some(letter) => arg.short(letter),
+            None => arg,
+        };
+        command = command.arg(match opt.value {
+            Some(value) => arg.value_name(value).value_hint(hint(value)).action(ArgAction::Append),
+            None => arg.action(ArgAction::SetTrue),
+        });
+    }
+    // What stands alone in a call is a file, or nothing that a shell could complete.
+    if tool.usage.iter().any(|form| form.contains("FILE")) {
+        command = command.arg(Arg::new("files").value_name("FILE").num_args(0..).value_hint(ValueHint::FilePath));
+    }
+    command
+}
+
+fn hint(value: &str) -> ValueHint {
+    match value {
+        "FILE" => ValueHint::FilePath,
+        "DIR" => ValueHint::DirPath,
+        _ => ValueHint::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_makes_a_command_that_clap_finds_sound_and_that_has_every_option() {
+        let tool = &swarm_filter::cli::TOOL;
+        of(tool).debug_assert();
+        let command = of(tool);
+        for opt in tool.all() {
+            let arg = command.get_arguments().find(|arg| arg.get_long() == Some(opt.long)).unwrap_or_else(|| panic!("--{}", opt.long));
+            assert_eq!((arg.get_short(), arg.get_action().takes_values()), (opt.short, opt.value.is_some()), "--{}", opt.long);
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Every document that is made and not written: man pages and completions. They are kept in the repository, so that installing
+//! needs no generator; a test compares.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::Command;
+use clap_complete::aot::{Bash, Fish, Generator, Zsh, generate};
+
+use crate::{command, page};
+
+/// The programs: one line each.
+pub fn programs() -> Vec<Command> {
+    vec![command::of(&swarm_filter::cli::TOOL)]
+}
+
+/// The top of the project.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Each document's path from the root, and its text.
+///
+/// # Errors
+/// A hand-written part that cannot be read, or what is wrong with it.
+pub fn files() -> Result<Vec<(PathBuf, String)>, String> {
+    let mut files = vec![("man/swarm.7".into(), page::overview("swarm", &part("swarm")?)?)];
+    for mut command in programs() {
+        let name = command.get_name().to_string();
+        let page = page::program(&command, &part(&name)?).map_err(|why| format!("{name}: {why}"))?;
+        files.push((format!("man/{name}.1").into(), page));
+        // The names under which the shells look for them.
+        files.push((format!("completions/bash/{name}").into(), completion(Bash, &mut command)));
+        files.push((format!("completions/zsh/_{name}").into(), completion(Zsh, &mut command)));
+        files.push((format!("completions/fish/{name}.fish").into(), completion(Fish, &mut command)));
+    }
+    Ok(files)
+}
+
+fn part(name: &str) -> Result<String, String> {
+    let path = root().join(format!("man/parts/{name}.md"));
+    fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+fn completion(shell: impl Generator, command: &mut Command) -> String {
+    let name = command.get_name().to_string();
+    let mut script = Vec::new();
+    generate(shell, command, name, &mut script);
+    String::from_utf8_lossy(&script).into_owned()
+}

@@ -1,0 +1,165 @@
+//! One man page: name, synopsis and options from the program's own definition, the rest from its hand-written part.
+//!
+//! `clap_mangen` is not used: it makes a chapter of each group of options and a page of each subcommand, sets values as `<FILE>`, which
+//! `--help` does not, and the texts without any mark of what is to be typed.
+
+use std::fmt::Write as _;
+
+use clap::{Arg, Command};
+
+use crate::markdown::{bold, escape, escape_code, italic, split_first_section, to_roff};
+
+/// The page of a program in section 1. `part` is Markdown; its first section stands above the options.
+///
+/// # Errors
+/// What is wrong with the part.
+pub fn program(command: &Command, part: &str) -> Result<String, String> {
+    let mut command = command.clone();
+    command.build();
+    let (description, rest) = split_first_section(part);
+    let mut page = title(command.get_name(), 1, "User Commands");
+    let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+    let _ = writeln!(page, ".SH NAME\n{} \\- {}", escape_code(command.get_name()), escape(&about));
+    page.push_str(".SH SYNOPSIS\n");
+    let usage = command.render_usage().to_string();
+    let forms: Vec<String> = usage.trim_start_matches("Usage:").lines().map(|form| typed(form.trim())).collect();
+    let _ = writeln!(page, "{}", forms.join("\n.br\n"));
+    page.push_str(&to_roff(description)?);
+    page.push_str(".SH OPTIONS\n");
+    options(&command, &mut page);
+    if command.has_subcommands() {
+        page.push_str(".SH COMMANDS\n");
+        for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set() && sub.get_name() != "help") {
+            let about = sub.get_long_about().or(sub.get_about()).map(ToString::to_string).unwrap_or_default();
+            let _ = writeln!(page, ".SS {}\n{}", escape_code(sub.get_name()), marked(&about));
+            options(sub, &mut page);
+        }
+    }
+    page.push_str(&to_roff(rest)?);
+    Ok(page)
+}
+
+/// The overview in section 7, all of it from its part.
+///
+/// # Errors
+/// What is wrong with the part.
+pub fn overview(name: &str, part: &str) -> Result<String, String> {
+    Ok(title(name, 7, "Miscellaneous") + &to_roff(part)?)
+}
+
+fn title(name: &str, section: u8, manual: &str) -> String {
+    let note = ".\\\" Made from man/parts and the program's options by `make man`: change those.\n";
+    // Ragged and without hyphenation: names must stay whole, to be searched and copied.
+    let version = env!("CARGO_PKG_VERSION");
+    format!("{note}.TH {} {section} \"\" \"swarm tools {version}\" \"{manual}\"\n.nr HY 0\n.nh\n.ad l\n", escape_code(&name.to_uppercase()))
+}
+
+/// The options under the headings they have in `--help`, in their order.
+fn options(command: &Command, page: &mut String) {
+    let shown = || command.get_arguments().filter(|arg| !arg.is_hide_set() && !arg.is_positional());
+    let mut headings: Vec<Option<&str>> = Vec::new();
+    for heading in shown().map(Arg::get_help_heading) {
+        if !headings.contains(&heading) {
+            headings.push(heading);
+        }
+    }
+    let are_grouped = headings.len() > 1;
+    for heading in headings {
+        if are_grouped {
+            // What a heading of --help says in brackets, the texts below say at length.
+            let words = heading.map_or("Else", |words| words.split(" (").next().unwrap_or(words));
+            let _ = writeln!(page, ".SS {}", escape(words));
+        }
+        for arg in shown().filter(|arg| arg.get_help_heading() == heading) {
+            let text = arg.get_long_help().or(arg.get_help()).map(ToString::to_string).unwrap_or_default();
+            let _ = writeln!(page, ".TP\n{}\n{}", names(arg), marked(&text));
+            let values = arg.get_possible_values();
+            if arg.get_action().takes_values() && !values.is_empty() {
+                let values: Vec<String> = values.iter().map(|value| bold(value.get_name())).collect();
+                let _ = writeln!(page, "One of {}.", values.join(", "));
+            }
+        }
+    }
+}
+
+/// `-t`, `--type TYPE,...`
+fn names(arg: &Arg) -> String {
+    let short = arg.get_short().map(|letter| bold(&format!("-{letter}")));
+    let long = arg.get_long().map(|name| bold(&format!("--{name}")));
+    let names: Vec<String> = short.into_iter().chain(long).collect();
+    let names = names.join(", ");
+    if !arg.get_action().takes_values() {
+        return names;
+    }
+    let value = italic(&arg.get_value_names().map(|values| values.join(" ")).unwrap_or_default());
+    let is_optional = arg.get_num_args().is_some_and(|count| count.min_values() == 0);
+    if is_optional { format!("{names}[={value}]") } else { format!("{names} {value}") }
+}
+
+/// A call: names and options as they are typed, words in capitals as what they stand for.
+fn typed(form: &str) -> String {
+    let mut roff = String::new();
+    let mut rest = form;
+    while !rest.is_empty() {
+        let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        let end = rest.find(|c| is_word(c) != rest.starts_with(is_word)).unwrap_or(rest.len());
+        let (part, after) = rest.split_at(end);
+        roff.push_str(&match part {
+            part if !part.starts_with(is_word) => escape_code(part),
+            part if part.bytes().any(|byte| byte.is_ascii_lowercase()) || part.starts_with('-') => bold(part),
+            part => italic(part),
+        });
+        rest = after;
+    }
+    roff
+}
+
+/// A text in which options, variables and pages are named, and no mark says so.
+fn marked(text: &str) -> String {
+    let mark = |word: &str| {
+        let core = word.trim_start_matches(['(', '\'']).trim_end_matches([',', '.', ';', ':', '\'', ')']);
+        // `swarm(7)` ends in a bracket of its own.
+        let page = word.find("(").filter(|at| *at > 0 && word[at + 1..].starts_with(|c: char| c.is_ascii_digit()));
+        if let Some(at) = page {
+            return format!("{}{}", bold(&word[..at]), escape(&word[at..]));
+        }
+        let is_option = core.len() > 1 && core.starts_with('-') && core[1..].starts_with(|c: char| c == '-' || c.is_ascii_alphabetic());
+        if is_option || (core.len() > 1 && core.starts_with('$')) {
+            let at = word.find(core).unwrap_or(0);
+            return format!("{}{}{}", escape(&word[..at]), bold(core), escape(&word[at + core.len()..]));
+        }
+        escape(word)
+    };
+    let lines = text.lines().map(|line| line.split(' ').map(mark).collect::<Vec<_>>().join(" "));
+    lines.map(|line| if line.starts_with(['.', '\'']) { format!("\\&{line}") } else { line }).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_typed_is_told_from_what_it_stands_for() {
+        assert_eq!(typed("swarm-x check KEY [-n N]"), "\\fBswarm\\-x\\fR \\fBcheck\\fR \\fIKEY\\fR [\\fB\\-n\\fR \\fIN\\fR]");
+        assert_eq!(marked("as for --since, in $HOME (see swarm(7)). A '-' too"), {
+            "as for \\fB\\-\\-since\\fR, in \\fB$HOME\\fR (see \\fBswarm\\fR(7)). A \\(aq-\\(aq too"
+        });
+    }
+
+    #[test]
+    fn a_program_with_subcommands_has_them_with_their_options_on_its_one_page() {
+        let wait = Arg::new("wait").long("wait").value_name("SPAN").num_args(0..=1).require_equals(true).help("queue");
+        let command = Command::new("swarm-x").about("x").subcommand(Command::new("acquire").about("take it").arg(wait));
+        let page = program(&command, "# Description\nAbove.\n# Limits\nBelow.\n").expect("a page");
+        let places = [
+            "SH DESCRIPTION",
+            "SH OPTIONS",
+            "SH COMMANDS",
+            ".SS acquire\ntake it",
+            "\\fB\\-\\-wait\\fR[=\\fISPAN\\fR]\nqueue",
+            "SH LIMITS",
+        ];
+        let places: Vec<usize> = places.iter().map(|text| page.find(text).unwrap_or_else(|| panic!("{text} in {page}"))).collect();
+        assert!(places.is_sorted(), "{page}");
+    }
+}
