@@ -22,23 +22,28 @@ pub fn of(tool: &'static Tool) -> Command {
             None => arg,
         };
         command = command.arg(match opt.value {
-            Some(value) => arg.value_name(value).value_hint(hint(value)).action(ArgAction::Append),
+            Some(value) => arg.value_name(value).action(ArgAction::Append),
             None => arg.action(ArgAction::SetTrue),
         });
     }
     // What stands alone in a call is a file, or nothing that a shell could complete.
     if tool.usage.iter().any(|form| form.contains("FILE")) {
-        command = command.arg(Arg::new("files").value_name("FILE").num_args(0..).value_hint(ValueHint::FilePath));
+        command = command.arg(Arg::new("files").value_name("FILE").num_args(0..));
     }
     command
 }
 
-fn hint(value: &str) -> ValueHint {
-    match value {
-        "FILE" => ValueHint::FilePath,
-        "DIR" => ValueHint::DirPath,
-        _ => ValueHint::Other,
-    }
+/// The command with what a shell may offer for each value: files and directories, by the values' names, and else nothing.
+pub fn hinted(command: Command) -> Command {
+    command.mut_args(|arg| {
+        let value = arg.get_value_names().and_then(|names| names.first()).map(|name| name.to_string()).unwrap_or_default();
+        match value.as_str() {
+            "FILE" => arg.value_hint(ValueHint::FilePath),
+            "DIR" => arg.value_hint(ValueHint::DirPath),
+            _ if arg.get_action().takes_values() => arg.value_hint(ValueHint::Other),
+            _ => arg,
+        }
+    })
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::{command, page};
 
 /// The programs: one line each.
 pub fn programs() -> Vec<Command> {
-    vec![command::of(&swarm_filter::cli::TOOL)]
+    vec![swarm_send::cli::command(), command::of(&swarm_filter::cli::TOOL)]
 }
 
 /// The top of the project.
@@ -25,7 +25,7 @@ pub fn root() -> PathBuf {
 /// A hand-written part that cannot be read, or what is wrong with it.
 pub fn files() -> Result<Vec<(PathBuf, String)>, String> {
     let mut files = vec![("man/swarm.7".into(), page::overview("swarm", &part("swarm")?)?)];
-    for mut command in programs() {
+    for mut command in programs().into_iter().map(command::hinted) {
         let name = command.get_name().to_string();
         let page = page::program(&command, &part(&name)?).map_err(|why| format!("{name}: {why}"))?;
         files.push((format!("man/{name}.1").into(), page));

@@ -19,10 +19,10 @@ pub fn program(command: &Command, part: &str) -> Result<String, String> {
     let (description, rest) = split_first_section(part);
     let mut page = title(command.get_name(), 1, "User Commands");
     let about = command.get_about().map(ToString::to_string).unwrap_or_default();
-    let _ = writeln!(page, ".SH NAME\n{} \\- {}", escape_code(command.get_name()), escape(&about));
+    let _ = writeln!(page, ".SH NAME\n{} \\- {}", escape_code(command.get_name()), escape(&uncapitalised(&about)));
     page.push_str(".SH SYNOPSIS\n");
     let usage = command.render_usage().to_string();
-    let forms: Vec<String> = usage.trim_start_matches("Usage:").lines().map(|form| typed(form.trim())).collect();
+    let forms: Vec<String> = usage.trim_start_matches("Usage:").lines().map(|form| typed(call(form.trim()))).collect();
     let _ = writeln!(page, "{}", forms.join("\n.br\n"));
     page.push_str(&to_roff(description)?);
     page.push_str(".SH OPTIONS\n");
@@ -54,8 +54,25 @@ fn title(name: &str, section: u8, manual: &str) -> String {
     format!("{note}.TH {} {section} \"\" \"swarm tools {version}\" \"{manual}\"\n.nr HY 0\n.nh\n.ad l\n", escape_code(&name.to_uppercase()))
 }
 
-/// The options under the headings they have in `--help`, in their order.
+/// The form of a call without the remark that may stand behind it.
+fn call(form: &str) -> &str {
+    form.split("  ").next().unwrap_or(form)
+}
+
+/// A page's name line is no sentence; in the help of a tool on clap it looks like one.
+fn uncapitalised(about: &str) -> String {
+    let mut chars = about.chars();
+    chars.next().map_or(String::new(), |first| first.to_lowercase().chain(chars).collect())
+}
+
+/// The arguments, and the options under the headings they have in `--help`, all in their order.
 fn options(command: &Command, page: &mut String) {
+    for arg in command.get_positionals().filter(|arg| !arg.is_hide_set()) {
+        if let Some(text) = arg.get_long_help().or(arg.get_help()) {
+            let name = arg.get_value_names().map(|values| values.join(" ")).unwrap_or_default();
+            let _ = writeln!(page, ".TP\n{}\n{}", italic(&name), marked(&text.to_string()));
+        }
+    }
     let shown = || command.get_arguments().filter(|arg| !arg.is_hide_set() && !arg.is_positional());
     let mut headings: Vec<Option<&str>> = Vec::new();
     for heading in shown().map(Arg::get_help_heading) {
@@ -111,7 +128,12 @@ fn typed(form: &str) -> String {
         });
         rest = after;
     }
-    roff
+    guarded(&roff)
+}
+
+/// A line that begins like a request is none.
+fn guarded(line: &str) -> String {
+    if line.starts_with(['.', '\'']) { format!("\\&{line}") } else { line.to_string() }
 }
 
 /// A text in which options, variables and pages are named, and no mark says so.
@@ -130,8 +152,8 @@ fn marked(text: &str) -> String {
         }
         escape(word)
     };
-    let lines = text.lines().map(|line| line.split(' ').map(mark).collect::<Vec<_>>().join(" "));
-    lines.map(|line| if line.starts_with(['.', '\'']) { format!("\\&{line}") } else { line }).collect::<Vec<_>>().join("\n")
+    let lines = text.lines().map(|line| guarded(&line.split(' ').map(mark).collect::<Vec<_>>().join(" ")));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
@@ -148,12 +170,17 @@ mod tests {
 
     #[test]
     fn a_program_with_subcommands_has_them_with_their_options_on_its_one_page() {
+        let pattern = Arg::new("pattern").value_name("PATTERN").help("where");
         let wait = Arg::new("wait").long("wait").value_name("SPAN").num_args(0..=1).require_equals(true).help("queue");
-        let command = Command::new("swarm-x").about("x").subcommand(Command::new("acquire").about("take it").arg(wait));
+        let command = Command::new("swarm-x")
+            .about("Do it")
+            .arg(pattern)
+            .override_usage("... | swarm-x  remark")
+            .subcommand(Command::new("acquire").about("take it").arg(wait));
         let page = program(&command, "# Description\nAbove.\n# Limits\nBelow.\n").expect("a page");
         let places = [
-            "SH DESCRIPTION",
-            "SH OPTIONS",
+            "swarm\\-x \\- do it\n.SH SYNOPSIS\n\\&... | \\fBswarm\\-x\\fR\n.SH DESCRIPTION",
+            "SH OPTIONS\n.TP\n\\fIPATTERN\\fR\nwhere",
             "SH COMMANDS",
             ".SS acquire\ntake it",
             "\\fB\\-\\-wait\\fR[=\\fISPAN\\fR]\nqueue",
