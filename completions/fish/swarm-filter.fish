@@ -1,4 +1,10 @@
-complete -c swarm-filter -s t -l type -d 'of one of these types, in upper or lower case' -r -f
+complete -c swarm-filter -s t -l type -d 'of one of these types, in upper or lower case' -r -f -a "question\t''
+review-request\t''
+blocked\t''
+completed\t''
+challenge\t''
+info\t''
+ack\t''"
 complete -c swarm-filter -l id -d 'with one of these message ids' -r -f
 complete -c swarm-filter -l reply-to -d 'that answer one of these messages' -r -f
 complete -c swarm-filter -l thread -d 'of this thread' -r -f

@@ -1,5 +1,11 @@
 complete -c swarm-send -l to -d 'who gets it: agents, or @all' -r -f
-complete -c swarm-send -s t -l type -d 'its type: question, review-request, blocked, completed, challenge, info (default), ack, or another word' -r -f
+complete -c swarm-send -s t -l type -d 'its type: question, review-request, blocked, completed, challenge, info (default), ack, or another word' -r -f -a "question\t''
+review-request\t''
+blocked\t''
+completed\t''
+challenge\t''
+info\t''
+ack\t''"
 complete -c swarm-send -l thread -d 'the conversation it belongs to' -r -f
 complete -c swarm-send -l reply-to -d 'the message that it answers' -r -f
 complete -c swarm-send -l data -d 'a JSON object that goes with the text' -r -f

@@ -33,13 +33,17 @@ pub fn of(tool: &'static Tool) -> Command {
     command
 }
 
-/// The command with what a shell may offer for each value: files and directories, by the values' names, and else nothing.
+/// What people send (DESIGN 2); a shell offers it, and any other word may be typed.
+const TYPES: [&str; 7] = ["question", "review-request", "blocked", "completed", "challenge", "info", "ack"];
+
+/// The command with what a shell may offer for each value, by the values' names: files, directories, message types, and else nothing.
 pub fn hinted(command: Command) -> Command {
     command.mut_args(|arg| {
         let value = arg.get_value_names().and_then(|names| names.first()).map(|name| name.to_string()).unwrap_or_default();
         match value.as_str() {
             "FILE" => arg.value_hint(ValueHint::FilePath),
             "DIR" => arg.value_hint(ValueHint::DirPath),
+            "TYPE" | "TYPE,..." => arg.value_parser(TYPES),
             _ if arg.get_action().takes_values() => arg.value_hint(ValueHint::Other),
             _ => arg,
         }

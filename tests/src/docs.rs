@@ -25,10 +25,11 @@ pub fn root() -> PathBuf {
 /// A hand-written part that cannot be read, or what is wrong with it.
 pub fn files() -> Result<Vec<(PathBuf, String)>, String> {
     let mut files = vec![("man/swarm.7".into(), page::overview("swarm", &part("swarm")?)?)];
-    for mut command in programs().into_iter().map(command::hinted) {
+    for command in programs() {
         let name = command.get_name().to_string();
         let page = page::program(&command, &part(&name)?).map_err(|why| format!("{name}: {why}"))?;
         files.push((format!("man/{name}.1").into(), page));
+        let mut command = command::hinted(command);
         // The names under which the shells look for them.
         files.push((format!("completions/bash/{name}").into(), completion(Bash, &mut command)));
         files.push((format!("completions/zsh/_{name}").into(), completion(Zsh, &mut command)));
