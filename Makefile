@@ -91,8 +91,8 @@ install: build ## Build and install programs, man pages and completions (PREFIX=
 	install -m 644 $(wildcard completions/fish/*) $(FISH_DIR)
 
 uninstall: ## Remove what install installed (the same PREFIX and DESTDIR)
-	cd $(BIN) && rm -f $(TOOLS)
-	cd $(SHARE)/man && rm -f $(patsubst man/%,man1/%,$(wildcard man/*.1)) $(patsubst man/%,man7/%,$(wildcard man/*.7))
-	cd $(BASH_DIR) && rm -f $(notdir $(wildcard completions/bash/*))
-	cd $(ZSH_DIR) && rm -f $(notdir $(wildcard completions/zsh/*))
-	cd $(FISH_DIR) && rm -f $(notdir $(wildcard completions/fish/*))
+	rm -f $(TOOLS:%=$(BIN)/%)
+	rm -f $(patsubst man/%,$(SHARE)/man/man1/%,$(wildcard man/*.1)) $(patsubst man/%,$(SHARE)/man/man7/%,$(wildcard man/*.7))
+	rm -f $(patsubst completions/bash/%,$(BASH_DIR)/%,$(wildcard completions/bash/*))
+	rm -f $(patsubst completions/zsh/%,$(ZSH_DIR)/%,$(wildcard completions/zsh/*))
+	rm -f $(patsubst completions/fish/%,$(FISH_DIR)/%,$(wildcard completions/fish/*))
