@@ -1,6 +1,7 @@
 //! A lexopt tool's option table as a `clap::Command`, so that pages and completions of all tools are made in one way. It parses nothing:
 //! the tools on lexopt do not carry clap.
 
+use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, Command, ValueHint};
 use swarm_common::options::Tool;
 
@@ -26,7 +27,12 @@ pub fn of(tool: &'static Tool) -> Command {
             None => arg.action(ArgAction::SetTrue),
         });
     }
-    // What stands alone in a call is a file, or nothing that a shell could complete.
+    // What stands alone in a call is one of the words that a form begins with, a file, or nothing that a shell could complete.
+    let words = tool.usage.iter().filter_map(|form| form.split(' ').next());
+    let words: Vec<&str> = words.filter(|word| word.bytes().all(|byte| byte.is_ascii_lowercase())).collect();
+    if !words.is_empty() {
+        command = command.arg(Arg::new("word").value_parser(PossibleValuesParser::new(words)));
+    }
     if tool.usage.iter().any(|form| form.contains("FILE")) {
         command = command.arg(Arg::new("files").value_name("FILE").num_args(0..));
     }
