@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use swarm_common::exit::Failure;
 
-use crate::window::{Key, Taken};
+use crate::window::{Key, Taken, after};
 
 /// So many bytes may wait. With more, the input is not read on, so its writer waits too.
 pub const BYTES_MAX: usize = 1 << 20;
@@ -21,11 +21,11 @@ const KEY_BYTES: usize = 256;
 type Queue = VecDeque<(u64, Box<[u8]>)>;
 
 /// The waiting records of all keys.
-#[derive(Default)]
 pub struct Held {
     queues: HashMap<Rc<[u8]>, Queue>,
     /// Of [`Key::All`] or [`Key::Missing`], whichever a stream has.
     apart: Queue,
+    apart_key: Key<'static>,
     /// When to ask again for whom (no name: for those apart), and since when he waits in the order of the others. Each queue that is
     /// not empty stands here once.
     due: BTreeMap<(i64, u64), Option<Rc<[u8]>>>,
@@ -33,6 +33,13 @@ pub struct Held {
     arrivals: u64,
     bytes: usize,
     count: u64,
+}
+
+impl Default for Held {
+    fn default() -> Held {
+        let (queues, apart, due) = (HashMap::new(), Queue::new(), BTreeMap::new());
+        Held { queues, apart, apart_key: Key::All, due, turn: 0, arrivals: 0, bytes: 0, count: 0 }
+    }
 }
 
 impl Held {
@@ -81,7 +88,10 @@ impl Held {
                 self.bytes += name.len() + KEY_BYTES;
                 (Some(name.clone()), self.queues.entry(name).or_default())
             }
-            Key::All | Key::Missing => (None, &mut self.apart),
+            Key::All | Key::Missing => {
+                self.apart_key = if key == Key::All { Key::All } else { Key::Missing };
+                (None, &mut self.apart)
+            }
         };
         let is_first = queue.is_empty();
         queue.push_back(record);
@@ -95,25 +105,24 @@ impl Held {
         self.due.insert((due_us, self.turn), name);
     }
 
-    /// Lets go who may: `take` answers for a key (none where the records apart wait), `pass` has the record then.
+    /// Lets go who may: `take` answers for its key, `pass` has the record then.
     ///
     /// # Errors
     /// What `take` and `pass` fail with. A record for which `take` failed still waits.
     pub fn release(
         &mut self,
         now_us: i64,
-        mut take: impl FnMut(Option<&[u8]>) -> Result<Taken, Failure>,
+        mut take: impl FnMut(Key<'_>) -> Result<Taken, Failure>,
         mut pass: impl FnMut(&[u8]) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         while let Some(entry) = self.due.first_entry().filter(|entry| entry.key().0 <= now_us) {
             let name = entry.get().clone();
             // It stands here until the answer is known: a failure in between must leave nobody without his place.
             let place = *entry.key();
-            match take(name.as_deref())? {
+            match take(name.as_deref().map_or(self.apart_key, Key::Of))? {
                 Taken::No { retry_after } => {
                     self.due.remove(&place);
-                    let wait_us = i64::try_from(retry_after.as_micros()).unwrap_or(i64::MAX);
-                    self.call(now_us.saturating_add(wait_us.max(1)), name);
+                    self.call(after(now_us, retry_after), name);
                 }
                 Taken::Yes => {
                     let queue = match &name {

@@ -10,6 +10,7 @@ use std::ops::Range;
 use swarm_common::json::{Fault, Scanner, Str, Value, Walk};
 use swarm_common::{text, time};
 
+use crate::shared::PLAIN_FIELD;
 use crate::window::Key;
 
 /// The field that `--over mark` adds.
@@ -24,6 +25,16 @@ pub enum By {
     Field(String),
     /// Nothing: all share one.
     All,
+}
+
+impl By {
+    /// The field whose values are the keys; of no interest where all share one.
+    pub fn field(&self) -> &str {
+        match self {
+            By::Field(field) => field,
+            By::Sender | By::All => PLAIN_FIELD,
+        }
+    }
 }
 
 /// Whose clock the windows run on.
@@ -238,7 +249,8 @@ mod tests {
     #[test]
     fn a_record_without_a_time_is_bad_only_where_the_windows_run_on_it() {
         let mut room = Room::default();
-        let mut at = |line: &str| read(line.as_bytes(), &By::All, Clock::Timestamp, &mut room).map(|record| record.at_us).map_err(|w| w.to_string());
+        let mut at =
+            |line: &str| read(line.as_bytes(), &By::All, Clock::Timestamp, &mut room).map(|record| record.at_us).map_err(|w| w.to_string());
         assert_eq!(at(r#"{"timestamp":"1970-01-01T00:00:01.000002Z"}"#), Ok(Some(1_000_002)));
         assert_eq!(at("{}"), Err("no \"timestamp\", which --by timestamp needs".into()));
         assert_eq!(at(r#"{"timestamp":5}"#), Err("\"timestamp\" is a number, not a string".into()));
@@ -275,7 +287,8 @@ mod tests {
         leaf.prop_recursive(3, 12, 4, |inner| {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..4).prop_map(Into::into),
-                prop::collection::btree_map("[a-c{}\":]{1,3}", inner, 0..4).prop_map(|map| serde_json::Value::Object(map.into_iter().collect())),
+                prop::collection::btree_map("[a-c{}\":]{1,3}", inner, 0..4)
+                    .prop_map(|map| serde_json::Value::Object(map.into_iter().collect())),
             ]
         })
     }
