@@ -119,7 +119,7 @@ pub const TOOL: Tool = Tool {
             "check: count one, where it is allowed",
             "With check: take one from the window where the answer is yes. Without it nothing is counted.",
         ),
-        Opt { group: SHARED, ..options::STORE },
+        Opt { group: SHARED, help: "the store (default: $SWARM_STORE, else .swarm)", ..options::STORE },
     ],
     examples: &["producer | swarm-ratelimit -n 10 --per 60s | swarm-send --as agent-1"],
 };
