@@ -168,3 +168,126 @@ impl Held {
         records.iter().try_for_each(|(_, line)| each(line))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::Limit;
+    use crate::window::Windows;
+    use proptest::prelude::*;
+    use std::time::Duration;
+
+    /// What a stream does with arrivals (time, key, number), on a clock that jumps to whatever comes next. Who passes, and when.
+    fn play(arrivals: &[(i64, Key<'_>)], mut windows: Windows) -> Vec<(i64, usize)> {
+        let mut held = Held::default();
+        let mut passed = Vec::new();
+        for (number, &(at_us, key)) in arrivals.iter().enumerate() {
+            release(&mut held, &mut windows, at_us, &mut passed);
+            let line = number.to_string();
+            if held.holds(key) {
+                held.push(key, line.as_bytes(), at_us);
+            } else if let Taken::No { retry_after } = windows.take(key, at_us) {
+                held.push(key, line.as_bytes(), after(at_us, retry_after));
+            } else {
+                passed.push((at_us, number));
+            }
+        }
+        release(&mut held, &mut windows, i64::MAX / 8, &mut passed);
+        assert!(held.is_empty() && held.has_room() && held.bytes == 0 && held.queues.is_empty() && held.next_us().is_none());
+        passed
+    }
+
+    /// Lets go all whose time comes before `until_us`, each in his instant.
+    fn release(held: &mut Held, windows: &mut Windows, until_us: i64, passed: &mut Vec<(i64, usize)>) {
+        while let Some(now_us) = held.next_us().filter(|&due_us| due_us <= until_us) {
+            let done = held.release(
+                now_us,
+                |key| Ok(windows.take(key, now_us)),
+                |line| {
+                    passed.push((now_us, std::str::from_utf8(line).unwrap().parse().unwrap()));
+                    Ok(())
+                },
+            );
+            assert_eq!(done, Ok(()));
+        }
+    }
+
+    const NAMES: [&[u8]; 4] = [b"a", b"b", b"c", b"d"];
+
+    fn arrivals(steps: &[(usize, i64)]) -> Vec<(i64, Key<'static>)> {
+        let mut at_us = 0;
+        let arrival = |&(key, step_us): &(usize, i64)| {
+            at_us += step_us;
+            (at_us, if key == 0 { Key::Missing } else { Key::Of(NAMES[key - 1]) })
+        };
+        steps.iter().map(arrival).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn everyone_passes_in_the_first_instant_that_his_key_and_those_before_him_allow(
+            count in 1usize..4, steps in prop::collection::vec((0usize..4, 0i64..1500), 1..60),
+        ) {
+            let limit = Limit::new(count as u32, Duration::from_millis(2)).unwrap();
+            let arrivals = arrivals(&steps);
+            let mut expected: Vec<(i64, usize)> = Vec::new();
+            for (number, &(at_us, key)) in arrivals.iter().enumerate() {
+                let mine: Vec<i64> = expected.iter().filter(|(_, other)| arrivals[*other].1 == key).map(|(passed_us, _)| *passed_us).collect();
+                let behind = mine.last().copied().unwrap_or(0);
+                let allowed = mine.len().checked_sub(count).map_or(0, |nth| mine[nth] + 2000);
+                expected.push((at_us.max(behind).max(allowed), number));
+            }
+            let mut passed = play(&arrivals, Windows::new(&limit, 100));
+            passed.sort_by_key(|(_, number)| *number);
+            prop_assert_eq!(passed, expected);
+        }
+
+        #[test]
+        fn keys_that_share_a_window_keep_its_limit_and_each_its_order(steps in prop::collection::vec((1usize..5, 0i64..700), 1..60)) {
+            let limit = Limit::new(2, Duration::from_millis(2)).unwrap();
+            let arrivals = arrivals(&steps);
+            // One key has a window of its own, the others share one.
+            let passed = play(&arrivals, Windows::new(&limit, 1));
+            prop_assert_eq!(passed.len(), arrivals.len());
+            let own = arrivals[0].1;
+            let shared: Vec<i64> = passed.iter().filter(|(_, number)| arrivals[*number].1 != own).map(|(at_us, _)| *at_us).collect();
+            prop_assert!(shared.windows(3).all(|three| three[2] - three[0] >= 2000), "{:?}", shared);
+            for name in NAMES {
+                let numbers: Vec<usize> = passed.iter().filter(|(_, number)| arrivals[*number].1 == Key::Of(name)).map(|(_, number)| *number).collect();
+                prop_assert!(numbers.is_sorted(), "{:?}", numbers);
+            }
+        }
+    }
+
+    #[test]
+    fn a_failure_leaves_everyone_his_place() {
+        let mut held = Held::default();
+        [&b"1"[..], b"2"].iter().for_each(|line| held.push(Key::Of(b"a"), line, 5));
+        let failed = held.release(9, |_| Err(Failure::system("no store")), |_| Ok(()));
+        assert_eq!((failed.map_err(|failure| failure.what), held.count(), held.next_us()), (Err("no store".into()), 2, Some(5)));
+        let mut passed = Vec::new();
+        let done = held.release(
+            9,
+            |_| Ok(Taken::Yes),
+            |line| {
+                passed.extend_from_slice(line);
+                Ok(())
+            },
+        );
+        assert_eq!((done, passed.as_slice(), held.is_empty()), (Ok(()), &b"12"[..], true));
+    }
+
+    #[test]
+    fn who_is_given_up_comes_out_in_the_order_of_arrival() {
+        let mut held = Held::default();
+        for (n, key) in [Key::Of(b"a"), Key::Missing, Key::Of(b"b"), Key::Of(b"a"), Key::Missing].into_iter().enumerate() {
+            held.push(key, n.to_string().as_bytes(), 100 - n as i64);
+        }
+        let mut given_up = Vec::new();
+        let done = held.give_up(|line| {
+            given_up.extend_from_slice(line);
+            Ok(())
+        });
+        assert_eq!((done, given_up.as_slice(), held.is_empty()), (Ok(()), &b"01234"[..], true));
+    }
+}

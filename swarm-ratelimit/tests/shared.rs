@@ -10,7 +10,7 @@ use std::process::Output;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use support::{DEADLINE, ends, line, ratelimit, record, records, run, signal, stderr, stdout};
+use support::{DEADLINE, ends, line, ratelimit, record, records, run, stderr, stdout};
 
 /// A store of a test's own.
 struct Store(tempfile::TempDir);
@@ -64,38 +64,38 @@ fn eight_processes_at_once_pass_exactly_n_of_one_key() {
 fn processes_that_are_killed_while_they_take_let_no_more_than_n_through_and_the_window_stays_whole() {
     let store = Store::new();
     let dir = store.dir();
-    let limit = 600;
-    let args = ["--shared", "-n600", "--per=1h", "--store", dir.to_str().unwrap()];
-    let (mut passed, mut killed) = (0, 0);
-    for round in 0.. {
+    let limit = 3000;
+    let args = ["--shared", "-n3000", "--per=1h", "--store", dir.to_str().unwrap()];
+    let (mut passed, mut used, mut killed) = (0, 0, 0);
+    for round in 0u64.. {
         let mut child = ratelimit(&args).spawn().unwrap();
         let (mut input, mut output) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
-        // It sleeps before each record until the one before has come out: so it is killed with work before it.
-        for n in 0..=(round % 7) {
+        // At work, and past its start: what is sure to be within the limit comes out.
+        for n in 0..(1 + round as usize % 7).min(limit - used) {
             input.write_all(record("a", n).as_bytes()).unwrap();
-            if line(&mut output).is_empty() {
-                break;
-            }
+            assert_ne!(line(&mut output), "");
             passed += 1;
-            if passed == limit {
-                break;
-            }
         }
-        // In the midst of many takes.
-        let flood = input.write_all(records("a", 20).as_bytes());
-        signal(child.id(), "KILL");
+        // Somewhere in the midst of many takes: each round a little later.
+        let flood = input.write_all(records("a", 40).as_bytes());
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_micros(37 * round % 800) {
+            std::hint::spin_loop();
+        }
+        child.kill().unwrap();
         let mut rest = String::new();
         output.read_to_string(&mut rest).unwrap();
         passed += rest.lines().count();
         killed += usize::from(child.wait().unwrap().code().is_none() && flood.is_ok());
-        let used = store.check(&["a", "-n600", "--per=1h"]).0["used"].as_u64().unwrap() as usize;
+        used = store.check(&["a", "-n3000", "--per=1h"]).0["used"].as_u64().unwrap() as usize;
         assert!(passed <= used && used <= limit, "{passed} passed, {used} of {limit} used");
         if used == limit {
             break;
         }
     }
     assert!(killed >= 20, "only {killed} were killed");
-    let output = store.run(&["--shared", "-n600", "--per=1h"], &records("a", 3));
+    assert!(passed < limit, "no kill hit between the take of a record and its passing");
+    let output = store.run(&["--shared", "-n3000", "--per=1h"], &records("a", 3));
     assert_eq!((stdout(&output).as_str(), output.status.code()), ("", Some(0)));
     assert!(!stderr(&output).contains("damaged"), "{}", stderr(&output));
 }
