@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -31,24 +31,22 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Catches SIGINT, SIGTERM and SIGHUP from now on; a second one ends the process at once. What the caller had ignored (`nohup`)
-    /// stays ignored.
+    /// Catches SIGINT, SIGTERM and SIGHUP from now on. One that the caller had ignored (`nohup`) stays ignored. A second one changes
+    /// nothing: it must not cut short what the first began.
     ///
     /// # Errors
     /// Status 3 when they cannot be caught.
     pub fn catch() -> Result<Signals, Failure> {
         let failed = |error: io::Error| Failure::io("catch signals", &error);
         let (pipe, sender) = UnixStream::pair().map_err(failed)?;
-        let (caught, is_second) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+        let caught = Arc::new(AtomicUsize::new(0));
         let ignored = ignored();
         for signal in [SIGINT, SIGTERM, SIGHUP] {
             if ignored & (1 << (signal - 1)) != 0 {
                 continue;
             }
             let number = usize::try_from(signal).unwrap_or(0);
-            // They run in this order.
-            flag::register_conditional_default(signal, is_second.clone()).map_err(failed)?;
-            flag::register(signal, is_second.clone()).map_err(failed)?;
+            // The number first: who is woken by the pipe looks at it.
             flag::register_usize(signal, caught.clone(), number).map_err(failed)?;
             low_level::pipe::register(signal, sender.try_clone().map_err(failed)?).map_err(failed)?;
         }
