@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 
 use crate::text;
 
@@ -118,6 +119,12 @@ impl<'a> Str<'a> {
             Cow::Borrowed(bytes) => String::from_utf8_lossy(bytes),
             Cow::Owned(bytes) => Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()),
         }
+    }
+
+    /// Where it stands, between its quotes, in the line that it was scanned from.
+    pub fn range_in(&self, line: &[u8]) -> Range<usize> {
+        let start = self.raw.as_ptr().addr().saturating_sub(line.as_ptr().addr());
+        start..start + self.raw.len()
     }
 
     /// True if the string says exactly this.

@@ -5,9 +5,10 @@
 //! back while the input pauses, and no line costs a system call of its own while it does not.
 
 use std::fmt;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -161,6 +162,27 @@ pub fn open(path: &Path) -> Result<File, Failure> {
     Ok(file)
 }
 
+/// Refuses a regular file as an input that the call itself would make longer, for that has no end: it is where rejected lines go
+/// (`kept_in`), or standard output.
+///
+/// # Errors
+/// Status 2, naming it as `name`; 3 when it cannot be looked at.
+pub fn refuse_loop(input: &File, name: &str, kept_in: Option<&Path>) -> Result<(), Failure> {
+    let input = input.metadata().map_err(|error| Failure::io(format_args!("look at {name}"), &error))?;
+    if !input.is_file() {
+        return Ok(());
+    }
+    let is_input = |other: Metadata| (other.dev(), other.ino()) == (input.dev(), input.ino());
+    if kept_in.and_then(|path| path.metadata().ok()).is_some_and(is_input) {
+        return Err(Failure::wrong(format!("{name} is where rejected lines go: it can't be an input too")));
+    }
+    let stdout = io::stdout().as_fd().try_clone_to_owned().map(File::from).and_then(|out| out.metadata());
+    if stdout.is_ok_and(is_input) {
+        return Err(Failure::wrong(format!("{name} is also where the output goes: it would never end")));
+    }
+    Ok(())
+}
+
 /// Sleeps until `input` can be read, or its writer is gone.
 ///
 /// # Errors
@@ -210,6 +232,13 @@ impl Out<File> {
         Ok(Self { to: File::from(fd), buf: Vec::new(), clean })
     }
 
+    /// The same, written through a writer of the caller's.
+    pub fn through<W: Write>(self, wrap: impl FnOnce(File) -> W) -> Out<W> {
+        Out { to: wrap(self.to), buf: self.buf, clean: self.clean }
+    }
+}
+
+impl<W: AsFd> Out<W> {
     /// The descriptor, to learn that its reader is gone.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.to.as_fd()

@@ -136,6 +136,11 @@ pub(crate) fn micros(us: i64) -> Duration {
     Duration::from_micros(u64::try_from(us).unwrap_or(0))
 }
 
+/// The instant so long after another. Later at least: who was refused must not ask again in the same instant.
+pub(crate) fn after(now_us: i64, span: Duration) -> i64 {
+    now_us.saturating_add(i64::try_from(span.as_micros()).unwrap_or(i64::MAX).max(1))
+}
+
 /// Whose window a record counts in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Key<'a> {

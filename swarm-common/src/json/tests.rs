@@ -224,3 +224,18 @@ proptest! {
         prop_assert_eq!(nested.len(), count);
     }
 }
+
+#[test]
+fn a_string_knows_where_it_stands_in_its_line() {
+    let line = br#" {"a":[1,"x"], "\u0062" : "cd"}"#;
+    let mut found = Vec::new();
+    let whole = Scanner::new().members(line, |key, value| {
+        let text = |string: Str<'_>| String::from_utf8_lossy(&line[string.range_in(line)]).into_owned();
+        found.push(text(key));
+        if let Value::String(string) = value {
+            found.push(text(string));
+        }
+        Walk::On
+    });
+    assert_eq!((whole, found.join(" ").as_str()), (Ok(true), r"a \u0062 cd"));
+}

@@ -1,0 +1,219 @@
+//! The binary with the windows in the store: many processes, one limit.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+mod support;
+
+use std::fs;
+use std::io::{BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::Output;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use support::{DEADLINE, ends, line, ratelimit, record, records, run, stderr, stdout};
+
+/// A store of a test's own.
+struct Store(tempfile::TempDir);
+
+impl Store {
+    fn new() -> Store {
+        Store(tempfile::tempdir().unwrap())
+    }
+
+    fn dir(&self) -> PathBuf {
+        self.0.path().join("store")
+    }
+
+    fn run(&self, args: &[&str], input: &str) -> Output {
+        run(&[args, &["--store", self.dir().to_str().unwrap()]].concat(), input)
+    }
+
+    fn check(&self, args: &[&str]) -> (serde_json::Value, Option<i32>) {
+        let output = self.run(&[&["check"], args].concat(), "");
+        assert_eq!(stderr(&output), "", "{args:?}");
+        assert_eq!(stdout(&output).lines().count(), 1, "{args:?}");
+        (serde_json::from_slice(&output.stdout).unwrap(), output.status.code())
+    }
+
+    fn windows(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.dir().join("rate")).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).filter(|name| !name.starts_with('.')).collect()
+    }
+}
+
+#[test]
+fn eight_processes_at_once_pass_exactly_n_of_one_key() {
+    let store = Store::new();
+    let passed: Vec<usize> = thread::scope(|scope| {
+        let takers: Vec<_> = (0..8)
+            .map(|_| {
+                scope.spawn(|| {
+                    let output = store.run(&["--shared", "-n100", "--per=1h"], &records("a", 60));
+                    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+                    stdout(&output).lines().count()
+                })
+            })
+            .collect();
+        takers.into_iter().map(|taker| taker.join().unwrap()).collect()
+    });
+    assert_eq!(passed.iter().sum::<usize>(), 100, "{passed:?}");
+    assert_eq!(store.windows(), ["a@100-per-3600s"]);
+}
+
+#[test]
+fn processes_that_are_killed_while_they_take_let_no_more_than_n_through_and_the_window_stays_whole() {
+    let store = Store::new();
+    let dir = store.dir();
+    let limit = 3000;
+    let args = ["--shared", "-n3000", "--per=1h", "--store", dir.to_str().unwrap()];
+    let (mut passed, mut used, mut killed) = (0, 0, 0);
+    for round in 0u64.. {
+        let mut child = ratelimit(&args).spawn().unwrap();
+        let (mut input, mut output) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
+        // At work, and past its start: what is sure to be within the limit comes out.
+        for n in 0..(1 + round as usize % 7).min(limit - used) {
+            input.write_all(record("a", n).as_bytes()).unwrap();
+            assert_ne!(line(&mut output), "");
+            passed += 1;
+        }
+        // Somewhere in the midst of many takes: each round a little later.
+        let flood = input.write_all(records("a", 40).as_bytes());
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_micros(37 * round % 800) {
+            std::hint::spin_loop();
+        }
+        child.kill().unwrap();
+        let mut rest = String::new();
+        output.read_to_string(&mut rest).unwrap();
+        passed += rest.lines().count();
+        killed += usize::from(child.wait().unwrap().code().is_none() && flood.is_ok());
+        used = store.check(&["a", "-n3000", "--per=1h"]).0["used"].as_u64().unwrap() as usize;
+        assert!(passed <= used && used <= limit, "{passed} passed, {used} of {limit} used");
+        if used == limit {
+            break;
+        }
+    }
+    assert!(killed >= 20, "only {killed} were killed");
+    assert!(passed < limit, "no kill hit between the take of a record and its passing");
+    let output = store.run(&["--shared", "-n3000", "--per=1h"], &records("a", 3));
+    assert_eq!((stdout(&output).as_str(), output.status.code()), ("", Some(0)));
+    assert!(!stderr(&output).contains("damaged"), "{}", stderr(&output));
+}
+
+#[test]
+fn delayed_records_of_several_processes_share_one_window() {
+    let store = Store::new();
+    let begun = Instant::now();
+    let outputs: Vec<String> = thread::scope(|scope| {
+        let takers: Vec<_> = (0..3)
+            .map(|_| scope.spawn(|| stdout(&store.run(&["--shared", "-n4", "--per=200ms", "--over=delay"], &records("a", 4)))))
+            .collect();
+        takers.into_iter().map(|taker| taker.join().unwrap()).collect()
+    });
+    assert!(outputs.iter().all(|out| *out == records("a", 4)), "all pass, each process's in order: {outputs:?}");
+    assert!((Duration::from_millis(400)..DEADLINE).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_question_counts_nothing_unless_it_takes() {
+    let store = Store::new();
+    let ask = ["agent-1", "-n2", "--per=1h"];
+    let yes = |used: u32| serde_json::json!({"allowed": true, "key": "agent-1", "used": used, "limit": 2, "per_ms": 3_600_000, "retry_after_ms": 0});
+    for _ in 0..3 {
+        assert_eq!(store.check(&ask), (yes(0), Some(0)));
+    }
+    assert_eq!(store.windows(), [""; 0]);
+    let take = [&ask[..], &["--take"]].concat();
+    assert_eq!(store.check(&take), (yes(1), Some(0)));
+    assert_eq!(store.check(&ask), (yes(1), Some(0)));
+    assert_eq!(store.check(&take), (yes(2), Some(0)));
+    for args in [&ask[..], &take] {
+        let (answer, status) = store.check(args);
+        let wait_ms = answer["retry_after_ms"].as_u64().unwrap();
+        assert_eq!((&answer["allowed"], &answer["used"], status), (&false.into(), &2.into(), Some(1)));
+        assert!((3_500_000..=3_600_000).contains(&wait_ms), "{answer}");
+    }
+    assert_eq!(store.check(&["agent-2", "-n2", "--per=1h"]).1, Some(0), "another key is another window");
+    assert_eq!(store.check(&["agent-1", "-n3", "--per=1h"]).1, Some(0), "another limit is another window");
+    assert_eq!(store.check(&["agent-1", "--key", "thread", "-n2", "--per=1h"]).1, Some(0), "another field is another window");
+}
+
+#[test]
+fn who_waits_as_long_as_he_is_told_may_go_on() {
+    let store = Store::new();
+    let take = ["a", "-n1", "--per=200ms", "--take"];
+    assert_eq!(store.check(&take).1, Some(0));
+    let (answer, status) = store.check(&take);
+    // A loaded machine may have let the window pass by.
+    if status == Some(1) {
+        thread::sleep(Duration::from_millis(answer["retry_after_ms"].as_u64().unwrap()));
+        assert_eq!(store.check(&take).1, Some(0));
+    }
+}
+
+#[test]
+fn a_stream_and_a_question_speak_of_the_same_window() {
+    let store = Store::new();
+    for (args, input, key) in [
+        (&[][..], records("a", 3), &["a"][..]),
+        (&["--key", "thread"], "{\"thread\":\"a b/..\"}\n".repeat(3), &["a b/..", "--key", "thread"]),
+        (&["--key-all"], "{}\n".repeat(3), &["--key-all"]),
+    ] {
+        let output = store.run(&[&["--shared", "-n2", "--per=1h"], args].concat(), &input);
+        assert_eq!(stdout(&output).lines().count(), 2, "{}", stderr(&output));
+        let (answer, status) = store.check(&[key, &["-n2", "--per=1h"]].concat());
+        assert_eq!((&answer["used"], status), (&2.into(), Some(1)), "{answer}");
+        assert_eq!(answer.get("key").is_some(), key[0] != "--key-all");
+    }
+    assert_eq!(store.windows().len(), 3);
+}
+
+#[test]
+fn a_damaged_window_is_told_with_the_way_out_and_counts_as_full() {
+    let store = Store::new();
+    store.check(&["a", "--take"]);
+    let window = store.dir().join("rate/a@10-per-60s");
+    fs::write(&window, "garbage").unwrap();
+    let output = store.run(&["--shared"], &records("a", 3));
+    let words = stderr(&output);
+    assert_eq!((stdout(&output).as_str(), output.status.code()), ("", Some(0)));
+    assert!(words.contains(&format!("{} is damaged", window.display())) && words.contains("remove it"), "{words}");
+    fs::remove_file(&window).unwrap();
+    assert_eq!(stdout(&store.run(&["--shared"], &records("a", 3))), records("a", 3));
+}
+
+#[test]
+fn a_store_that_cannot_be_used_is_a_failure_before_anything_is_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let link = directory.path().join("link");
+    std::os::unix::fs::symlink(directory.path(), &link).unwrap();
+    for args in [&["--shared", "--store"][..], &["check", "a", "--store"]] {
+        let output = run(&[args, &[link.to_str().unwrap()]].concat(), records("a", 1));
+        assert_eq!((stdout(&output).as_str(), output.status.code()), ("", Some(3)), "{}", stderr(&output));
+        assert!(stderr(&output).contains(link.to_str().unwrap()), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn a_window_that_fails_in_mid_stream_is_a_failure_and_what_passed_stays_passed() {
+    let store = Store::new();
+    let dir = store.dir();
+    let args = ["--shared", "--store", dir.to_str().unwrap()];
+    let mut child = ratelimit(&args).spawn().unwrap();
+    let (mut input, mut output) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
+    input.write_all(record("a", 1).as_bytes()).unwrap();
+    assert_eq!(line(&mut output), record("a", 1));
+    break_dir(&dir.join("rate"));
+    input.write_all(record("b", 1).as_bytes()).unwrap();
+    let mut words = child.stderr.take().unwrap();
+    assert_eq!(ends(child).code(), Some(3));
+    let mut said = String::new();
+    words.read_to_string(&mut said).unwrap();
+    assert!(said.contains("shared window") && said.contains("b@10-per-60s"), "{said}");
+    drop(input);
+}
+
+/// Takes a directory away; for root too, whom no mode would stop.
+fn break_dir(dir: &Path) {
+    fs::remove_dir_all(dir).unwrap();
+}
