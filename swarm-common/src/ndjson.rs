@@ -4,10 +4,12 @@
 //! [wait](wait_for_input) for input or for the reader to go away, and [fill](Lines::fill) again. So nothing is ever held
 //! back while the input pauses, and no line costs a system call of its own while it does not.
 
+use std::ffi::OsStr;
 use std::fmt;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -159,6 +161,20 @@ pub fn open(path: &Path) -> Result<File, Failure> {
         return Err(wrong("it is a directory"));
     }
     Ok(file)
+}
+
+/// Refuses an input that is the file our output goes to: it would never end.
+///
+/// # Errors
+/// Status 2, naming it.
+pub fn refuse_output(name: &OsStr, input: &Metadata) -> Result<(), Failure> {
+    let stdout = io::stdout().as_fd().try_clone_to_owned().map(File::from).and_then(|out| out.metadata());
+    match stdout {
+        Ok(out) if input.is_file() && (out.dev(), out.ino()) == (input.dev(), input.ino()) => {
+            Err(Failure::wrong(format!("{} is also where the output goes: it would never end", name.display())))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Sleeps until `input` can be read, or its writer is gone.

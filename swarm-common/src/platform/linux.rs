@@ -81,6 +81,9 @@ const NAMES: AddWatchFlags = AddWatchFlags::IN_CREATE
 /// What wakes: not reading, opening or closing, which readers and the writers' lock do all the time.
 const WAKING: AddWatchFlags = NAMES.union(AddWatchFlags::IN_MODIFY);
 
+/// A file alone.
+const FILE: AddWatchFlags = AddWatchFlags::IN_MODIFY.union(AddWatchFlags::IN_MOVE_SELF);
+
 /// The longest event: its header and a name.
 const EVENT_BYTES_MAX: usize = 16 + 256;
 
@@ -115,14 +118,14 @@ impl Changes {
         refuse_shared(dir, statfs(dir))
     }
 
-    /// Watches what is written to an open file, whatever its name is by now. `path` is for words.
+    /// Watches what is written to an open file, whatever its name is by now, and that the name changes. `path` is for words.
     ///
     /// # Errors
     /// Why it cannot be, in words.
     pub fn add_file(&self, file: &File, path: &Path) -> Result<Mark, String> {
         // Its name may be another file's by now; this link leads to the file itself (proc(5)).
         let link = format!("/proc/self/fd/{}", file.as_raw_fd());
-        let mark = self.inotify.add_watch(link.as_str(), AddWatchFlags::IN_MODIFY).map_err(|error| unwatchable(path, error))?;
+        let mark = self.inotify.add_watch(link.as_str(), FILE).map_err(|error| unwatchable(path, error))?;
         refuse_shared(path, fstatfs(file))?;
         Ok(Mark(mark))
     }
