@@ -104,16 +104,22 @@ pub fn finish(program: &str, result: Result<Exit, Failure>) -> ExitCode {
     match result {
         Ok(exit) => ExitCode::from(exit.status()),
         Err(failure) => {
-            if !failure.quiet {
-                say(program, &failure.what);
-                let mut err = io::stderr().lock();
-                for line in failure.hint.lines() {
-                    // stderr is the last resort: if it is gone, there is nobody left to tell.
-                    let _ = writeln!(err, "  {}", text::clean(line));
-                }
-            }
+            tell(program, &failure);
             ExitCode::from(failure.exit.status())
         }
+    }
+}
+
+/// A failure on stderr, cleaned: what happened, then what to do, a line each. Nothing when the reader of our output went away.
+pub fn tell(program: &str, failure: &Failure) {
+    if failure.quiet {
+        return;
+    }
+    say(program, &failure.what);
+    let mut err = io::stderr().lock();
+    for line in failure.hint.lines() {
+        // stderr is the last resort: if it is gone, there is nobody left to tell.
+        let _ = writeln!(err, "  {}", text::clean(line));
     }
 }
 

@@ -4,7 +4,10 @@
 use std::ffi::OsString;
 use std::fmt::Write as _;
 
+use jiff::Timestamp;
+
 use crate::exit::Failure;
+use crate::time;
 
 /// One option.
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +47,7 @@ pub const STORE: Opt = Opt {
     short: None,
     value: Some("DIR"),
     group: "Where",
-    help: "the swarm's store (default: $SWARM_STORE, else .swarm)",
+    help: "the swarm's store (default: $SWARM_STORE or .swarm)",
     man: "The store's directory. Without it: $SWARM_STORE, else the nearest .swarm upwards from the current directory, else one \
           created beside .git (see swarm(7)).",
 };
@@ -165,6 +168,39 @@ pub fn help(tool: &Tool) -> String {
         let _ = writeln!(page, "{lead}{example}");
     }
     page
+}
+
+/// A value that is text. An empty one is refused: `--from "$WHO"` with nothing in WHO must not quietly mean something else.
+///
+/// # Errors
+/// Status 2, naming the option.
+pub fn text(name: &str, value: OsString) -> Result<String, Failure> {
+    match value.into_string() {
+        Ok(text) if text.is_empty() => Err(Failure::wrong(format!("--{name} has an empty value"))),
+        Ok(text) => Ok(text),
+        Err(value) => Err(Failure::wrong(format!("--{name} {}: not UTF-8", value.display()))),
+    }
+}
+
+/// A value that is a whole number.
+///
+/// # Errors
+/// Status 2, naming the option.
+pub fn number(name: &str, value: OsString) -> Result<u64, Failure> {
+    let text = text(name, value)?;
+    text.parse().map_err(|_| Failure::wrong(format!("--{name} {text}: not a whole number")))
+}
+
+/// A value that is an instant, or a span before `now`. The clock is read once a call, and not at all where no time is asked for.
+///
+/// # Errors
+/// Status 2, naming the option.
+pub fn instant(name: &str, value: OsString, now: &mut Option<Timestamp>) -> Result<Timestamp, Failure> {
+    let text = text(name, value)?;
+    time::instant(&text, *now.get_or_insert_with(time::now)).map_err(|mut failure| {
+        failure.what = format!("--{name}: {}", failure.what);
+        failure
+    })
 }
 
 /// The known name nearest to what was typed, if it is near enough to be a slip.

@@ -1,1 +1,32 @@
-//! swarm-tail
+//! `swarm-tail` prints the journal or any NDJSON file, follows it and resumes it, byte for byte.
+//!
+//! [`journal`] prints records by their seqs, within a [`cap`], and remembers through a cursor what standard output took. [`files`] prints
+//! files, and [`follow`] follows them by name; both read through [`source`]. [`cli`] is the command line. Nothing here looks into a record.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
+
+pub mod cap;
+pub mod cli;
+pub mod files;
+pub mod follow;
+pub mod journal;
+pub mod source;
+
+use swarm_common::exit::{Exit, Failure};
+use swarm_common::ndjson::Out;
+use swarm_common::store::Store;
+
+use crate::cli::{NAME, Request};
+
+/// Does what a call asks for.
+///
+/// # Errors
+/// Status 2 for a file that cannot be read, 3 when the system failed; what could be printed is printed.
+pub fn tail(request: Request) -> Result<Exit, Failure> {
+    let mut out = Out::stdout()?;
+    match request {
+        Request::Journal { wanted, store } => journal::print(&Store::open(store.as_deref())?, &wanted, out),
+        Request::Files { files, lines, is_followed: false } => files::print(&files, lines, &mut out),
+        Request::Files { files, lines, is_followed: true } => follow::run(files, lines, out),
+    }
+}

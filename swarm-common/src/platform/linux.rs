@@ -1,16 +1,17 @@
 //! Linux.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::Path;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
-use nix::sys::statfs::statfs;
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
+use nix::sys::statfs::{Statfs, fstatfs, statfs};
 use nix::time::{ClockId, clock_gettime};
+use nix::unistd::read;
 
 /// Puts a file's bytes on disk. After a failure do not call it again: the kernel reports a lost page once, and then says
 /// OK (measured, LESSONS).
@@ -49,8 +50,12 @@ pub fn reserve(file: &File, offset: u64, bytes: u64) -> io::Result<()> {
 
 /// inotify(7) over some paths.
 pub(super) struct Changes {
-    events: File,
+    inotify: Inotify,
 }
+
+/// One watched file.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark(WatchDescriptor);
 
 /// File systems that others change too, whose changes the kernel here does not tell of (statfs(2)).
 const SHARED: [(u64, &str); 10] = [
@@ -66,13 +71,18 @@ const SHARED: [(u64, &str); 10] = [
     (0x0bd0_0bd0, "Lustre"),
 ];
 
-/// What wakes: not reading, opening or closing, which readers and the writers' lock do all the time.
-const WAKING: AddWatchFlags = AddWatchFlags::IN_CREATE
-    .union(AddWatchFlags::IN_MODIFY)
+/// Names that come and go.
+const NAMES: AddWatchFlags = AddWatchFlags::IN_CREATE
     .union(AddWatchFlags::IN_MOVE)
     .union(AddWatchFlags::IN_DELETE)
     .union(AddWatchFlags::IN_MOVE_SELF)
     .union(AddWatchFlags::IN_DELETE_SELF);
+
+/// What wakes: not reading, opening or closing, which readers and the writers' lock do all the time.
+const WAKING: AddWatchFlags = NAMES.union(AddWatchFlags::IN_MODIFY);
+
+/// A file alone.
+const FILE: AddWatchFlags = AddWatchFlags::IN_MODIFY.union(AddWatchFlags::IN_MOVE_SELF);
 
 /// The longest event: its header and a name.
 const EVENT_BYTES_MAX: usize = 16 + 256;
@@ -85,25 +95,50 @@ impl Changes {
     pub fn of(paths: &[&Path]) -> Result<Changes, String> {
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)
             .map_err(|error| format!("inotify cannot be had: {}", error.desc()))?;
+        let changes = Changes { inotify };
         for path in paths {
             let mut path = *path;
-            let mut added = inotify.add_watch(path, WAKING);
+            let mut added = changes.inotify.add_watch(path, WAKING);
             if let (Err(Errno::ENOENT), Some(parent)) = (&added, path.parent()) {
                 path = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
-                added = inotify.add_watch(path, WAKING);
+                added = changes.inotify.add_watch(path, WAKING);
             }
-            added.map_err(|error| format!("{} cannot be watched: {}", path.display(), error.desc()))?;
-            let kind = statfs(path).map_or(0, |stat| stat.filesystem_type().0 as u64 & 0xffff_ffff);
-            if let Some((_, name)) = SHARED.iter().find(|(magic, _)| *magic == kind) {
-                return Err(format!("{} is on {name}, where changes made elsewhere are not told", path.display()));
-            }
+            added.map_err(|error| unwatchable(path, error))?;
+            refuse_shared(path, statfs(path))?;
         }
-        Ok(Changes { events: File::from(OwnedFd::from(inotify)) })
+        Ok(changes)
+    }
+
+    /// Watches the names in a directory, not what is written to its files. Once more is no more.
+    ///
+    /// # Errors
+    /// Why it cannot be, in words.
+    pub fn add_names(&self, dir: &Path) -> Result<(), String> {
+        self.inotify.add_watch(dir, NAMES).map_err(|error| unwatchable(dir, error))?;
+        refuse_shared(dir, statfs(dir))
+    }
+
+    /// Watches what is written to an open file, whatever its name is by now, and that the name changes. `path` is for words.
+    ///
+    /// # Errors
+    /// Why it cannot be, in words.
+    pub fn add_file(&self, file: &File, path: &Path) -> Result<Mark, String> {
+        // Its name may be another file's by now; this link leads to the file itself (proc(5)).
+        let link = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let mark = self.inotify.add_watch(link.as_str(), FILE).map_err(|error| unwatchable(path, error))?;
+        refuse_shared(path, fstatfs(file))?;
+        Ok(Mark(mark))
+    }
+
+    /// Watches a file no more.
+    pub fn forget(&self, mark: Mark) {
+        // A file that was removed took its watch with it.
+        let _ = self.inotify.rm_watch(mark.0);
     }
 
     /// Readable when there are events.
     pub fn fd(&self) -> BorrowedFd<'_> {
-        self.events.as_fd()
+        self.inotify.as_fd()
     }
 
     /// Takes the events that are there. What they say does not matter: whoever is woken looks for himself.
@@ -113,14 +148,27 @@ impl Changes {
     pub fn drain(&mut self) -> io::Result<()> {
         let mut buffer = [0; 16 * EVENT_BYTES_MAX];
         loop {
-            match self.events.read(&mut buffer) {
+            match read(self.inotify.as_fd(), &mut buffer) {
                 // Room was left, so there were no more. What comes now wakes the next wait.
                 Ok(n) if n + EVENT_BYTES_MAX <= buffer.len() => return Ok(()),
                 Ok(_) => {}
-                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => return Ok(()),
-                Err(error) => return Err(error),
+                Err(Errno::EAGAIN | Errno::EINTR) => return Ok(()),
+                Err(error) => return Err(error.into()),
             }
         }
+    }
+}
+
+fn unwatchable(path: &Path, error: Errno) -> String {
+    format!("{} cannot be watched: {}", path.display(), error.desc())
+}
+
+/// Refuses a path on a file system that others change too.
+fn refuse_shared(path: &Path, stat: nix::Result<Statfs>) -> Result<(), String> {
+    let kind = stat.map_or(0, |stat| stat.filesystem_type().0 as u64 & 0xffff_ffff);
+    match SHARED.iter().find(|(magic, _)| *magic == kind) {
+        Some((_, name)) => Err(format!("{} is on {name}, where changes made elsewhere are not told", path.display())),
+        None => Ok(()),
     }
 }
 

@@ -50,9 +50,25 @@ pub fn reserve(_file: &File, _offset: u64, _bytes: u64) -> io::Result<()> {
 /// The system tells of no changes: kqueue(2) wants a descriptor for each file, and FSEvents a run loop. So there is never a value of it.
 pub(super) struct Changes(Infallible);
 
+/// One watched file.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark(Infallible);
+
 impl Changes {
     pub fn of(_paths: &[&Path]) -> Result<Changes, String> {
         Err("this system has no inotify".into())
+    }
+
+    pub fn add_names(&self, _dir: &Path) -> Result<(), String> {
+        match self.0 {}
+    }
+
+    pub fn add_file(&self, _file: &File, _path: &Path) -> Result<Mark, String> {
+        match self.0 {}
+    }
+
+    pub fn forget(&self, mark: Mark) {
+        match mark.0 {}
     }
 
     pub fn fd(&self) -> BorrowedFd<'_> {

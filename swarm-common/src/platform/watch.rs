@@ -1,5 +1,6 @@
 //! Sleeping until files change, the time is out, or the reader of our output is gone.
 
+use std::fs::File;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -7,7 +8,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::system::Changes;
+use super::system::{Changes, Mark};
 use crate::exit::Failure;
 
 /// Why [`Watch::wait`] came back.
@@ -41,6 +42,38 @@ impl Watch {
     /// Why it looks every 100 ms instead of being told, if it does.
     pub fn polling(&self) -> Option<&str> {
         self.changes.as_ref().err().map(String::as_str)
+    }
+
+    /// Watches the names that come and go in a directory as well, not what is written to its files. Once more is no more.
+    pub fn add_names(&mut self, dir: &Path) {
+        if let Ok(changes) = &self.changes
+            && let Err(why) = changes.add_names(dir)
+        {
+            self.changes = Err(why);
+        }
+    }
+
+    /// Watches what is written to an open file as well, whatever its name is by now; `path` is for words. Nothing where it polls.
+    pub fn add_file(&mut self, file: &File, path: &Path) -> Option<Mark> {
+        match self.changes.as_ref().ok()?.add_file(file, path) {
+            Ok(mark) => Some(mark),
+            Err(why) => {
+                self.changes = Err(why);
+                None
+            }
+        }
+    }
+
+    /// Watches a file no more. A file that was added twice has one mark.
+    pub fn forget(&mut self, mark: Mark) {
+        if let Ok(changes) = &self.changes {
+            changes.forget(mark);
+        }
+    }
+
+    /// Polls from now on, for this reason: the system does not tell what it should.
+    pub fn distrust(&mut self, why: String) {
+        self.changes = Err(why);
     }
 
     /// Sleeps until something changed, the reader of `output` is gone, or the time is out. A signal that is handled wakes it too, as
@@ -164,6 +197,39 @@ mod tests {
         assert_eq!(watch.wait(writer.as_fd(), None), Ok(Woken::Changed));
         assert_eq!(watch.wait(writer.as_fd(), Some(Duration::from_millis(2))), Ok(Woken::TimedOut));
         assert!(watch.polling().is_some());
+    }
+
+    #[test]
+    fn an_open_file_is_watched_under_every_name_and_its_directory_for_names_alone() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (_reader, writer) = output();
+        let path = dir.path().join("a");
+        let mut file = fs::File::create(&path).expect("created");
+        let mut other = fs::File::create(dir.path().join("other")).expect("created");
+        let mut watch = Watch::new(&[]);
+        watch.add_names(dir.path());
+        let mark = watch.add_file(&file, &path);
+        if watch.polling().is_some() {
+            return;
+        }
+        let told = |watch: &mut Watch| watch.wait(writer.as_fd(), Some(Duration::ZERO)).expect("waited");
+        other.write_all(b"x").expect("written");
+        assert_eq!(told(&mut watch), Woken::TimedOut, "another file of the directory");
+        fs::rename(&path, dir.path().join("b")).expect("renamed");
+        assert_eq!(told(&mut watch), Woken::Changed);
+        file.write_all(b"x").expect("written");
+        assert_eq!(told(&mut watch), Woken::Changed);
+        fs::remove_file(dir.path().join("b")).expect("removed");
+        assert_eq!(told(&mut watch), Woken::Changed);
+        file.write_all(b"x").expect("written");
+        assert_eq!(told(&mut watch), Woken::Changed);
+        watch.forget(mark.expect("a mark"));
+        let _ = told(&mut watch);
+        file.write_all(b"x").expect("written");
+        assert_eq!(told(&mut watch), Woken::TimedOut, "forgotten");
+        watch.distrust("to test it".into());
+        assert_eq!(watch.polling(), Some("to test it"));
+        assert!(watch.add_file(&file, &path).is_none());
     }
 
     #[test]

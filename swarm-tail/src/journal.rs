@@ -1,0 +1,297 @@
+//! The journal printed: from a place on, followed, and resumed through a cursor. A cursor moves over what standard output took, never
+//! further: first the output is flushed, then the segment is synced, then the cursor is written (DESIGN 3).
+//!
+//! No signal is handled: whoever is killed in between has printed more than the cursor knows, and prints that again.
+
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::FileTypeExt;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use swarm_common::cursor::Cursor;
+use swarm_common::exit::{Exit, Failure, say};
+use swarm_common::journal::{Journal, Reader, Step};
+use swarm_common::ndjson::{self, Out};
+use swarm_common::platform::{Watch, Woken};
+use swarm_common::store::Store;
+use swarm_common::text;
+
+use crate::NAME;
+use crate::cap::Cap;
+use crate::cli::{From, Peek, Wanted};
+
+/// A cursor is not left behind for longer.
+const COMMIT_EVERY: Duration = Duration::from_secs(1);
+
+/// A pipe that says it has room takes so many bytes without blocking: PIPE_BUF (pipe(7)).
+const PIECE_BYTES: usize = 4096;
+
+/// So many damaged places are told one by one; the rest are counted.
+const TOLD_MAX: u64 = 10;
+
+/// Of a damaged line so many characters are shown.
+const EXCERPT_CHARS: usize = 60;
+
+/// Prints what is wanted of the store's journal.
+///
+/// # Errors
+/// Status 1 when the cursor is in use, 3 when the journal cannot be read or the cursor not be moved; what writing fails with.
+pub fn print(store: &Store, wanted: &Wanted, out: Out) -> Result<Exit, Failure> {
+    let journal = store.journal();
+    // Before the first look, so that nothing falls between.
+    let watch = wanted.is_followed.then(|| journal.watch());
+    if let Some(why) = watch.as_ref().and_then(Watch::polling) {
+        say(NAME, &format!("{why}: looking every 100 ms"));
+    }
+    let (cursor, begin) = match &wanted.cursor {
+        None => (None, begin(&journal, wanted.from)?),
+        Some((name, peek)) => {
+            let cursor = Cursor::open(&store.cursors_dir()?, name, *peek == Peek::Yes)?;
+            let begin = cursor.next_seq().unwrap_or(0);
+            (Some((cursor, name.as_str())), begin)
+        }
+    };
+    let reader = journal.read_from(begin)?;
+    let is_moved = wanted.cursor.as_ref().is_some_and(|(_, peek)| *peek == Peek::No);
+    let is_paced = is_moved && is_pipe(out.fd());
+    let next_seq = reader.next_seq();
+    let cap = Cap::new(wanted.records_max, wanted.bytes_max);
+    let (is_seq_given, faults) = (wanted.from.seq.is_some(), Faults::default());
+    Session {
+        is_seq_given,
+        journal,
+        reader,
+        out,
+        cap,
+        cursor,
+        is_moved,
+        is_paced,
+        block: Vec::new(),
+        next_seq,
+        committed_at: Instant::now(),
+        faults,
+    }
+    .run(watch)
+}
+
+/// The seq to begin at: all that is given narrows. 0 is the oldest record.
+fn begin(journal: &Journal, from: From) -> Result<u64, Failure> {
+    let mut begin = from.seq.unwrap_or(0);
+    if let Some(lines) = from.lines {
+        let bounds = journal.bounds()?;
+        begin = begin.max(bounds.next_seq.saturating_sub(lines).max(bounds.oldest_seq));
+    }
+    if let Some(since) = from.since {
+        begin = begin.max(journal.first_since(since)?);
+    }
+    Ok(begin)
+}
+
+/// One call at work.
+struct Session<'a> {
+    journal: Journal,
+    reader: Reader,
+    out: Out,
+    cap: Cap,
+    cursor: Option<(Cursor, &'a str)>,
+    /// The cursor is there to be moved.
+    is_moved: bool,
+    /// The user named the seq to begin at.
+    is_seq_given: bool,
+    /// Writing may block while the cursor has to be moved.
+    is_paced: bool,
+    /// The lines being written, where that is so.
+    block: Vec<u8>,
+    /// The first record that stdout has not taken, or has no claim to.
+    next_seq: u64,
+    committed_at: Instant,
+    faults: Faults,
+}
+
+impl Session<'_> {
+    fn run(mut self, mut watch: Option<Watch>) -> Result<Exit, Failure> {
+        // Any other place to begin was taken from the journal itself.
+        let mut is_first = self.cursor.is_some() || self.is_seq_given;
+        while !self.cap.is_reached() {
+            let is_end = self.step()?;
+            if is_end && !(is_first && self.is_beyond_the_end()?) {
+                self.commit()?;
+                let Some(watch) = &mut watch else { return Ok(self.faults.sum_up()) };
+                if watch.wait(self.out.fd(), None)? == Woken::ReaderGone {
+                    return Err(ndjson::reader_gone());
+                }
+            } else if self.is_moved && self.committed_at.elapsed() >= COMMIT_EVERY {
+                self.commit()?;
+            }
+            is_first = false;
+        }
+        self.commit()?;
+        self.tell_remaining()?;
+        Ok(self.faults.sum_up())
+    }
+
+    /// Prints what comes next. True when there is nothing more now.
+    fn step(&mut self) -> Result<bool, Failure> {
+        match self.reader.next()? {
+            Step::Lines { bytes, first_seq, count } => {
+                let length = self.cap.take(bytes, count);
+                self.next_seq = first_seq;
+                if self.is_paced {
+                    self.block.clear();
+                    self.block.extend_from_slice(&bytes[..length]);
+                    self.print_paced()?;
+                } else {
+                    self.out.lines(&bytes[..length])?;
+                    let printed = if length == bytes.len() { count } else { newlines(&bytes[..length]) };
+                    // Each block at once: to find out that no more has come takes longer than the write.
+                    self.out.flush()?;
+                    self.next_seq += printed;
+                }
+            }
+            Step::Gap { from_seq, to_seq } => {
+                self.faults.gap(from_seq, to_seq, self.journal.bounds()?.oldest_seq > to_seq);
+                self.next_seq = to_seq + 1;
+            }
+            Step::Damaged { seq, bytes, why } => {
+                self.faults.damaged(seq, bytes, &why);
+                self.next_seq = self.reader.next_seq();
+            }
+            Step::End => return Ok(true),
+        }
+        Ok(false)
+    }
+
+    /// Writes the block in pieces that never block, so that a reader who takes his time does not keep the cursor behind what he took.
+    fn print_paced(&mut self) -> Result<(), Failure> {
+        let block = std::mem::take(&mut self.block);
+        for piece in block.chunks(PIECE_BYTES) {
+            while !wait_for_room(self.out.fd(), COMMIT_EVERY.saturating_sub(self.committed_at.elapsed()))? {
+                self.commit()?;
+            }
+            self.out.lines(piece)?;
+            self.out.flush()?;
+            self.next_seq += newlines(piece);
+        }
+        self.block = block;
+        Ok(())
+    }
+
+    /// Moves the cursor over what stdout took.
+    fn commit(&mut self) -> Result<(), Failure> {
+        if let Some((cursor, _)) = self.cursor.as_mut().filter(|_| self.is_moved) {
+            if cursor.next_seq() != Some(self.next_seq) {
+                self.reader.sync()?;
+                cursor.commit(self.next_seq)?;
+            }
+            self.committed_at = Instant::now();
+        }
+        Ok(())
+    }
+
+    /// Whether the place to begin is behind the journal's end, which is told. A cursor can only have got there in another journal, or in
+    /// a newer state of this one: it goes back to the oldest record, since to wait would be to miss records in silence.
+    fn is_beyond_the_end(&mut self) -> Result<bool, Failure> {
+        let bounds = self.journal.bounds()?;
+        if self.next_seq <= bounds.next_seq {
+            return Ok(false);
+        }
+        let end = match bounds.next_seq - 1 {
+            0 => "the journal is empty".to_string(),
+            last => format!("the journal ends at seq {last}"),
+        };
+        let Some((_, name)) = &self.cursor else {
+            say(NAME, &format!("seq {} is not stored yet: {end}", self.next_seq));
+            return Ok(false);
+        };
+        say(
+            NAME,
+            &format!(
+                "the cursor '{name}' is at seq {}, but {end}: going on at the oldest record, seq {}",
+                self.next_seq, bounds.oldest_seq
+            ),
+        );
+        self.reader = self.journal.read_from(0)?;
+        self.next_seq = self.reader.next_seq();
+        Ok(true)
+    }
+
+    fn tell_remaining(&self) -> Result<(), Failure> {
+        let remain = self.journal.bounds()?.next_seq.saturating_sub(self.next_seq);
+        if remain > 0 {
+            let next_seq = self.next_seq;
+            let records = if remain == 1 { "1 more record remains" } else { &format!("{remain} more records remain") };
+            let how =
+                if self.is_moved { format!("the next call goes on at seq {next_seq}") } else { format!("--from-seq {next_seq} goes on") };
+            say(NAME, &format!("{records}: {how}"));
+        }
+        Ok(())
+    }
+}
+
+/// What is missing or damaged: told, and remembered for the exit status.
+#[derive(Default)]
+struct Faults {
+    count: u64,
+}
+
+impl Faults {
+    /// Seqs that are not there. Retention is the user's wish, and no fault.
+    fn gap(&mut self, from_seq: u64, to_seq: u64, is_retention: bool) {
+        let seqs = if from_seq == to_seq { format!("seq {from_seq} is") } else { format!("seqs {from_seq} to {to_seq} are") };
+        let next = to_seq + 1;
+        if is_retention {
+            say(NAME, &format!("{seqs} no longer kept: going on at the oldest record, seq {next}"));
+        } else {
+            self.fault(&format!("{seqs} missing from the journal: going on at seq {next}"));
+        }
+    }
+
+    /// A line that is no record, or not the one that is due. It is not printed: behind it stand programs that want records, each once.
+    fn damaged(&mut self, seq: u64, line: &[u8], why: &str) {
+        let shown = if line.is_empty() { String::new() } else { format!(": {}", text::excerpt(line, EXCERPT_CHARS)) };
+        self.fault(&format!("left out a damaged line of the journal where seq {seq} is due ({why}){shown}"));
+    }
+
+    fn fault(&mut self, words: &str) {
+        self.count += 1;
+        if self.count <= TOLD_MAX {
+            say(NAME, words);
+        }
+    }
+
+    /// At the end: how many there were, where not each was told.
+    fn sum_up(&self) -> Exit {
+        if self.count > TOLD_MAX {
+            say(NAME, &format!("{} missing or damaged places in all", self.count));
+        }
+        if self.count > 0 { Exit::System } else { Exit::Yes }
+    }
+}
+
+fn newlines(lines: &[u8]) -> u64 {
+    memchr::memchr_iter(b'\n', lines).count() as u64
+}
+
+/// Whether who reads the output can keep its writer waiting. (A terminal can too, but there only whole lines can be cleaned.)
+fn is_pipe(output: BorrowedFd<'_>) -> bool {
+    let meta = output.as_fd().try_clone_to_owned().map(File::from).and_then(|file| file.metadata());
+    meta.is_ok_and(|meta| meta.file_type().is_fifo() || meta.file_type().is_socket())
+}
+
+/// Waits until the output takes a piece without blocking; false when the time is out.
+fn wait_for_room(output: BorrowedFd<'_>, timeout: Duration) -> Result<bool, Failure> {
+    let left = PollTimeout::try_from(timeout.as_millis()).unwrap_or(PollTimeout::MAX);
+    let mut fds = [PollFd::new(output, PollFlags::POLLOUT)];
+    match poll(&mut fds, left) {
+        Ok(0) | Err(Errno::EINTR) => return Ok(false),
+        Ok(_) => {}
+        Err(error) => return Err(Failure::io("wait for the output", &error.into())),
+    }
+    match fds[0].revents() {
+        // The write will say what is wrong.
+        Some(events) if events.intersects(PollFlags::POLLERR | PollFlags::POLLHUP) => Err(ndjson::reader_gone()),
+        _ => Ok(true),
+    }
+}
