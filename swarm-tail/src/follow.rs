@@ -265,7 +265,8 @@ impl Followed {
     /// Gives back a file that need not be looked at any more.
     fn let_go(&mut self, now: Instant) -> Option<Opened> {
         let is_over = self.files.len() > KEPT_MAX || self.linger_until().is_some_and(|until| now >= until);
-        self.files.pop_front_if(|file| file.is_finished && is_over)
+        let is_done = is_over && self.files.front().is_some_and(|file| file.is_finished);
+        if is_done { self.files.pop_front() } else { None }
     }
 
     fn linger_until(&self) -> Option<Instant> {
