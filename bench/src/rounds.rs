@@ -1,0 +1,69 @@
+//! Takes turns: every case once a round, A B C A B C, so that what disturbs the machine disturbs all of them alike.
+
+use std::time::Duration;
+
+use crate::process::{Outcome, Run};
+use crate::stats::{Series, Unit};
+
+/// One thing to measure.
+pub struct Case<'a> {
+    pub series: Series,
+    /// It runs in every so-manieth round: what takes seconds needs fewer of them.
+    pub every: usize,
+    pub measure: Box<dyn FnMut() -> Outcome<f64> + 'a>,
+}
+
+impl<'a> Case<'a> {
+    pub fn new(name: impl Into<String>, unit: Unit, measure: impl FnMut() -> Outcome<f64> + 'a) -> Case<'a> {
+        Case { series: Series::new(name, unit), every: 1, measure: Box::new(measure) }
+    }
+
+    /// How long this run takes, in milliseconds.
+    pub fn time(name: impl Into<String>, run: Run) -> Case<'a> {
+        Case::new(name, Unit::Millis, move || Ok(millis(run.timed()?)))
+    }
+
+    pub fn every(self, every: usize) -> Case<'a> {
+        Case { every, ..self }
+    }
+}
+
+/// Runs them all: once for nothing, to fill the caches, then so many rounds. The series come in the order of the cases.
+pub fn interleave(rounds: usize, mut cases: Vec<Case>) -> Outcome<Vec<Series>> {
+    for case in &mut cases {
+        (case.measure)()?;
+    }
+    for round in 0..rounds {
+        for case in cases.iter_mut().filter(|case| round % case.every == 0) {
+            case.series.samples.push((round, (case.measure)()?));
+        }
+    }
+    Ok(cases.into_iter().map(|case| case.series).collect())
+}
+
+pub fn millis(took: Duration) -> f64 {
+    took.as_secs_f64() * 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    #[test]
+    fn cases_take_turns_and_the_first_time_does_not_count() -> Outcome<()> {
+        let order = RefCell::new(String::new());
+        let case = |name: &'static str| {
+            Case::new(name, Unit::Millis, || {
+                order.borrow_mut().push_str(name);
+                Ok(order.borrow().len() as f64)
+            })
+        };
+        let series = interleave(3, vec![case("a"), case("b").every(2)])?;
+        assert_eq!(order.borrow().as_str(), "ababaab");
+        assert_eq!(series[0].samples, vec![(0, 3.0), (1, 5.0), (2, 6.0)]);
+        assert_eq!(series[1].samples, vec![(0, 4.0), (2, 7.0)]);
+        Ok(())
+    }
+}
