@@ -98,7 +98,7 @@ fn run(call: &Call) -> Outcome<bool> {
                 for row in &section.rows {
                     match row.is_reached() {
                         Some(true) => reached += 1,
-                        Some(false) => missed.push(row.ours.name.clone()),
+                        Some(false) => missed.push(row.name()),
                         None => {}
                     }
                 }

@@ -25,7 +25,7 @@ use crate::stats::Unit;
 const TARGET: Target = Target::AtMost(4.0);
 
 pub fn measure(setup: &Setup) -> Outcome<Section> {
-    let count = setup.size(1_000_000, 20_000);
+    let count = setup.size(1_000_000, 100_000);
     let rounds = setup.size(3, 1);
     let title = format!("peak resident memory while {count} messages go through; {rounds} rounds");
     let mut section = Section::new("memory", title);

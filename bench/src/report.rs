@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use crate::stats::{Series, digits, paired};
+use crate::stats::{Series, Unit, digits, paired};
 
 /// What is to be reached.
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +59,11 @@ impl Row {
         Some((ratios.quantile(0.1), ratios.quantile(0.9)))
     }
 
+    /// What is compared with what.
+    pub fn name(&self) -> String {
+        self.theirs.as_ref().map_or(self.ours.name.clone(), |theirs| format!("{} against {}", self.ours.name, theirs.name))
+    }
+
     pub fn is_reached(&self) -> Option<bool> {
         match self.target {
             Target::None => None,
@@ -96,7 +101,7 @@ impl Row {
         (ratio, spread)
     }
 
-    fn cells(&self) -> [String; 8] {
+    fn cells(&self) -> [String; 7] {
         let middle = |series: &Series| series.unit.show(series.quantile(self.quantile));
         let spread = |series: &Series| format!("{} - {}", digits(series.quantile(0.1)), digits(series.quantile(0.9)));
         let label = if self.quantile == 0.5 { String::new() } else { format!(", p{:.0}", self.quantile * 100.0) };
@@ -107,11 +112,11 @@ impl Row {
             Some(false) => "NO",
         };
         let ours = match self.ours.unit {
-            crate::stats::Unit::PerSecond => middle(&self.ours),
+            Unit::PerSecond => middle(&self.ours),
             _ => format!("{} ({})", middle(&self.ours), spread(&self.ours)),
         };
         let theirs = self.theirs.as_ref().map_or("-".to_string(), |theirs| format!("{}  {}", theirs.name, middle(theirs)));
-        [format!("{}{label}", self.ours.name), ours, theirs, ratio, ratio_spread, self.target(), reached.to_string(), String::new()]
+        [format!("{}{label}", self.ours.name), ours, theirs, ratio, ratio_spread, self.target(), reached.to_string()]
     }
 
     fn json(&self, bench: &str) -> Value {
@@ -164,18 +169,9 @@ impl Section {
     /// What throws doubt on a figure.
     fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
-        for series in self.series() {
-            let found = series.summary();
-            // One in a hundred is what any machine does; a latency of thousands of lines always has some.
-            if found.outliers * 100 > found.count {
-                warnings.push(format!(
-                    "{}: {} of {} lie far from the rest (up to {}): something else was running?",
-                    series.name,
-                    found.outliers,
-                    found.count,
-                    series.unit.show(found.max)
-                ));
-            }
+        let far: Vec<String> = self.series().into_iter().filter_map(far).collect();
+        if !far.is_empty() {
+            warnings.push(format!("far from the rest: {}; was something else running?", far.join("; ")));
         }
         for row in &self.rows {
             let Some((low, high)) = row.ratio_spread() else { continue };
@@ -185,7 +181,7 @@ impl Section {
                 _ => continue,
             };
             if low <= limit && limit <= high {
-                warnings.push(format!("{}: the target lies within the spread; measure again, or longer", row.ours.name));
+                warnings.push(format!("{}: the target lies within the spread; measure again, or longer", row.name()));
             }
         }
         warnings
@@ -194,9 +190,9 @@ impl Section {
     /// The table.
     pub fn table(&self) -> String {
         let mut text = format!("\n{}: {}\n", self.name, self.title);
-        let head = ["ours", "median (p10 - p90)", "theirs, median", "ratio", "p10 - p90", "target", "reached", ""].map(String::from);
-        let lines: Vec<[String; 8]> = std::iter::once(head).chain(self.rows.iter().map(Row::cells)).collect();
-        let widths: [usize; 8] =
+        let head = ["ours", "median (p10 - p90)", "theirs, median", "ratio", "p10 - p90", "target", "reached"].map(String::from);
+        let lines: Vec<[String; 7]> = std::iter::once(head).chain(self.rows.iter().map(Row::cells)).collect();
+        let widths: [usize; 7] =
             std::array::from_fn(|column| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or_default());
         for line in &lines {
             let padded: Vec<String> = line.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
@@ -227,6 +223,14 @@ impl Section {
     }
 }
 
+/// The runs of a series that were disturbed, if they are so many that it matters: one in a hundred is what any machine
+/// does, and of three runs none can be said to be the odd one.
+fn far(series: &Series) -> Option<String> {
+    let found = series.summary();
+    let is_worth_saying = found.count >= 5 && found.outliers * 100 > found.count;
+    is_worth_saying.then(|| format!("{} {} of {} (up to {})", series.name, found.outliers, found.count, series.unit.show(found.max)))
+}
+
 /// Four digits that count: no clock here is better.
 fn round(value: f64) -> f64 {
     if value == 0.0 || !value.is_finite() {
@@ -240,10 +244,9 @@ fn round(value: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::Unit;
 
     fn series(name: &str, values: &[f64]) -> Series {
-        Series { samples: values.iter().copied().enumerate().collect(), ..Series::new(name, Unit::Millis) }
+        Series { samples: values.to_vec(), ..Series::new(name, Unit::Millis) }
     }
 
     #[test]
@@ -264,6 +267,22 @@ mod tests {
         let mut section = Section::new("x", "y");
         section.rows.push(Row::against(&ours, &theirs, Target::AtMostTimes(1.0)));
         assert!(section.table().contains("within the spread"), "{}", section.table());
+    }
+
+    #[test]
+    fn disturbed_runs_are_warned_of_in_one_line() {
+        let calm: Vec<f64> = (0..20).map(|i| 1.0 + f64::from(i % 5) / 100.0).collect();
+        let mut disturbed = calm.clone();
+        disturbed[3] = 7.0;
+        let mut section = Section::new("x", "y");
+        section.rows.push(Row::alone(&series("calm", &calm), Target::None));
+        assert!(section.warnings().is_empty(), "{:?}", section.warnings());
+        section.rows.push(Row::alone(&series("a", &disturbed), Target::None));
+        section.rows.push(Row::alone(&series("b", &disturbed), Target::None));
+        assert_eq!(
+            section.warnings(),
+            ["far from the rest: a 1 of 20 (up to 7.00 ms); b 1 of 20 (up to 7.00 ms); was something else running?"]
+        );
     }
 
     #[test]

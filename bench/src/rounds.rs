@@ -8,23 +8,17 @@ use crate::stats::{Series, Unit};
 /// One thing to measure.
 pub struct Case<'a> {
     pub series: Series,
-    /// It runs in every so-manieth round: what takes seconds needs fewer of them.
-    pub every: usize,
     pub measure: Box<dyn FnMut() -> Outcome<f64> + 'a>,
 }
 
 impl<'a> Case<'a> {
     pub fn new(name: impl Into<String>, unit: Unit, measure: impl FnMut() -> Outcome<f64> + 'a) -> Case<'a> {
-        Case { series: Series::new(name, unit), every: 1, measure: Box::new(measure) }
+        Case { series: Series::new(name, unit), measure: Box::new(measure) }
     }
 
     /// How long this run takes, in milliseconds.
     pub fn time(name: impl Into<String>, run: Run) -> Case<'a> {
         Case::new(name, Unit::Millis, move || Ok(millis(run.timed()?)))
-    }
-
-    pub fn every(self, every: usize) -> Case<'a> {
-        Case { every, ..self }
     }
 }
 
@@ -33,9 +27,9 @@ pub fn interleave(rounds: usize, mut cases: Vec<Case>) -> Outcome<Vec<Series>> {
     for case in &mut cases {
         (case.measure)()?;
     }
-    for round in 0..rounds {
-        for case in cases.iter_mut().filter(|case| round % case.every == 0) {
-            case.series.samples.push((round, (case.measure)()?));
+    for _ in 0..rounds {
+        for case in &mut cases {
+            case.series.samples.push((case.measure)()?);
         }
     }
     Ok(cases.into_iter().map(|case| case.series).collect())
@@ -60,10 +54,10 @@ mod tests {
                 Ok(order.borrow().len() as f64)
             })
         };
-        let series = interleave(3, vec![case("a"), case("b").every(2)])?;
-        assert_eq!(order.borrow().as_str(), "ababaab");
-        assert_eq!(series[0].samples, vec![(0, 3.0), (1, 5.0), (2, 6.0)]);
-        assert_eq!(series[1].samples, vec![(0, 4.0), (2, 7.0)]);
+        let series = interleave(3, vec![case("a"), case("b")])?;
+        assert_eq!(order.borrow().as_str(), "abababab");
+        assert_eq!(series[0].samples, [3.0, 5.0, 7.0]);
+        assert_eq!(series[1].samples, [4.0, 6.0, 8.0]);
         Ok(())
     }
 }

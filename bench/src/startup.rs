@@ -24,6 +24,11 @@ pub fn measure(setup: &Setup) -> Outcome<Section> {
     let mut section = Section::new("startup", title);
     let mut cases = vec![Case::time("/bin/true", Run::new("/bin/true", [""; 0]))];
     for (name, args, good, _) in TOOLS {
+        // A program that does nothing starts fast too.
+        let version = Run::new(setup.tool(name)?, ["--version"]).output()?;
+        if !version.starts_with(format!("{name} ").as_bytes()) {
+            return Err(format!("{name} --version does not answer with its name").into());
+        }
         cases.push(Case::time([&[name], args].concat().join(" "), Run::new(setup.tool(name)?, args.iter().copied()).good(good)));
     }
     if let Ok(empty) = setup.tool("empty") {
