@@ -1,6 +1,10 @@
 //! How soon a line that was appended comes out of a follower: from before the write to after the read, in one process,
 //! on one clock (CLOCK_MONOTONIC). The followers take turns, line by line; each has its own directory, and sleeps when
 //! its line comes.
+//!
+//! Where the kernel puts them decides more than what they do: to wake a core that sleeps takes ten times as long as to
+//! switch to a neighbour on the same one, and it may choose either for a whole run. So both are measured, each on
+//! cores that are set: all on one, which shows the programs' own work; and the followers on another one than the writer.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Read, Write};
@@ -11,6 +15,8 @@ use std::process::{Child, ChildStdout, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
 
 use crate::data::{Form, Generator};
 use crate::process::{Outcome, Run, fresh};
@@ -29,26 +35,39 @@ pub fn measure(setup: &Setup) -> Outcome<Section> {
     let lines = setup.size(2000, 100);
     let title = format!("from write(2) into the file to read(2) of the follower's stdout; {lines} lines each, interleaved");
     let mut section = Section::new("follow", title);
+    let cores = Cores::mine()?;
+    let (first, second) = (cores.numbers[0], cores.numbers.get(1));
+    let places = [("one core", Some(&first)), ("two cores", second)];
+    for (place, core) in places {
+        match core {
+            Some(core) => section.rows.extend(on(setup, lines, place, first, *core)?),
+            None => section.notes.push(format!("{place}: there is only one: skipped")),
+        }
+    }
+    Ok(section)
+}
+
+/// Measures with the writer on one core and the followers on this or another.
+fn on(setup: &Setup, lines: usize, place: &str, writer_core: usize, follower_core: usize) -> Outcome<Vec<Row>> {
     let dir = setup.work.join("follow");
     fresh(&dir)?;
-
     let tool = setup.tool("swarm-tail")?;
-    let (ours, theirs) = (dir.join("ours/log.ndjson"), dir.join("theirs/log.ndjson"));
-    let store = dir.join("store");
+    let (ours, theirs, store) = (dir.join("ours/log.ndjson"), dir.join("theirs/log.ndjson"), dir.join("store"));
     let segment = store.join("journal/00000000000000000001.ndjson");
     let mut followers = [
         ("swarm-tail -f FILE", Follower::start(ours.clone(), &Run::new(&tool, ["-f"]).arg(ours))?),
-        (
-            "swarm-tail -f (the journal)",
-            Follower::start(segment, &Run::new(&tool, ["-f".into(), "--store".into(), store.into_os_string()]))?,
-        ),
+        ("swarm-tail -f (the journal)", Follower::start(segment, &Run::new(&tool, ["-f", "--store"]).arg(store))?),
         ("tail -F FILE", Follower::start(theirs.clone(), &Run::new(setup.needed("tail")?, ["-F"]).arg(theirs))?),
     ];
+    pin(Pid::this(), writer_core)?;
+    for (_, follower) in &followers {
+        pin(Pid::from_raw(follower.child.id().try_into()?), follower_core)?;
+    }
     for _ in 0..WARM_UP {
         followers.iter_mut().try_for_each(|(_, follower)| follower.line().map(drop))?;
     }
     let cases = followers.iter_mut().map(|(name, follower)| {
-        Case::new(*name, Unit::Micros, || {
+        Case::new(format!("{name}, {place}"), Unit::Micros, || {
             let pause = Instant::now();
             while pause.elapsed() < PAUSE {
                 std::hint::spin_loop();
@@ -57,12 +76,36 @@ pub fn measure(setup: &Setup) -> Outcome<Section> {
         })
     });
     let series = interleave(lines, cases.collect())?;
-    let theirs = &series[2];
-    for ours in &series[..2] {
-        section.rows.push(Row::against(ours, theirs, Target::AtMostTimes(1.0)));
-        section.rows.push(Row::against(ours, theirs, Target::None).at(0.99));
+    let (ours, theirs) = (&series[..2], &series[2]);
+    let rows = |ours| [Row::against(ours, theirs, Target::AtMostTimes(1.0)), Row::against(ours, theirs, Target::None).at(0.99)];
+    Ok(ours.iter().flat_map(rows).collect())
+}
+
+/// The cores this process may use, given back to it at the end.
+struct Cores {
+    set: CpuSet,
+    numbers: Vec<usize>,
+}
+
+impl Cores {
+    fn mine() -> Outcome<Cores> {
+        let set = sched_getaffinity(Pid::this())?;
+        let numbers: Vec<usize> = (0..CpuSet::count()).filter(|core| set.is_set(*core).unwrap_or(false)).collect();
+        if numbers.is_empty() { Err("the system names no core to run on".into()) } else { Ok(Cores { set, numbers }) }
     }
-    Ok(section)
+}
+
+impl Drop for Cores {
+    fn drop(&mut self) {
+        // Left pinned, the benches that follow would have one core. It was allowed before, so it is now.
+        let _ = sched_setaffinity(Pid::this(), &self.set);
+    }
+}
+
+fn pin(pid: Pid, core: usize) -> Outcome<()> {
+    let mut set = CpuSet::new();
+    set.set(core)?;
+    Ok(sched_setaffinity(pid, &set)?)
 }
 
 /// A follower that runs, and the file it follows.

@@ -112,7 +112,12 @@ impl Row {
             Some(false) => "NO",
         };
         let ours = match self.ours.unit {
-            Unit::PerSecond => middle(&self.ours),
+            // A p99 lies outside that spread by its nature.
+            _ if self.quantile != 0.5 => middle(&self.ours),
+            Unit::PerSecond => {
+                let show = |share| self.ours.unit.show(self.ours.quantile(share));
+                format!("{} ({} - {})", middle(&self.ours), show(0.1), show(0.9))
+            }
             _ => format!("{} ({})", middle(&self.ours), spread(&self.ours)),
         };
         let theirs = self.theirs.as_ref().map_or("-".to_string(), |theirs| format!("{}  {}", theirs.name, middle(theirs)));
