@@ -127,7 +127,7 @@ fn a_cap_ends_it_while_it_follows() {
     assert_eq!(following.line(), line(3));
     let (status, said) = following.ends();
     assert_eq!(status, Some(0));
-    assert!(said == "" || said.contains("2 more records remain: the next call goes on at seq 4"), "{said}");
+    assert!(said.is_empty() || said.contains("2 more records remain: the next call goes on at seq 4"), "{said}");
     assert_eq!(place.next_seq("a"), Some(4));
 }
 
