@@ -11,3 +11,4 @@ pub mod console;
 pub mod docs;
 pub mod markdown;
 pub mod page;
+pub mod programs;

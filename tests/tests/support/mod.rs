@@ -2,36 +2,20 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
 use serde_json::Value;
+use swarm_tests::programs;
 
 /// Long enough for a loaded machine; a test that needs it has failed.
 #[allow(dead_code)]
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Where the programs lie: they are built once, in the profile of this test.
-pub fn bin_dir() -> &'static Path {
-    static DIR: OnceLock<PathBuf> = OnceLock::new();
-    DIR.get_or_init(|| {
-        // target/PROFILE/deps/this-test
-        let dir = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().to_path_buf();
-        let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "--locked", "--workspace", "--bins"]).current_dir(env!("CARGO_MANIFEST_DIR"));
-        if dir.file_name().is_some_and(|profile| profile == "release") {
-            build.arg("--release");
-        }
-        assert!(build.status().unwrap().success(), "the programs build");
-        dir
-    })
-}
-
 /// A program of the workspace, with nothing of the caller's swarm in its environment.
 #[allow(dead_code)]
 pub fn tool(name: &str) -> Command {
-    let mut command = Command::new(bin_dir().join(name));
+    let mut command = Command::new(programs::dir().join(name));
     for variable in ["SWARM_STORE", "SWARM_AGENT", "TMUX", "TMUX_PANE"] {
         command.env_remove(variable);
     }
@@ -42,7 +26,7 @@ pub fn tool(name: &str) -> Command {
 #[allow(dead_code)]
 pub fn shell(dir: &Path, line: &str) -> Command {
     let mut command = Command::new("sh");
-    let path = format!("{}:{}", bin_dir().display(), std::env::var("PATH").unwrap());
+    let path = format!("{}:{}", programs::dir().display(), std::env::var("PATH").unwrap());
     command.args(["-c", line]).current_dir(dir).env("PATH", path).env("SWARM_STORE", dir.join("store"));
     command.env_remove("SWARM_AGENT").env_remove("TMUX").env_remove("TMUX_PANE");
     command
