@@ -11,7 +11,12 @@ use crate::{command, page};
 
 /// The programs: one line each.
 pub fn programs() -> Vec<Command> {
-    vec![swarm_send::cli::command(), command::of(&swarm_filter::cli::TOOL)]
+    vec![
+        swarm_send::cli::command(),
+        command::of(&swarm_tail::cli::TOOL),
+        command::of(&swarm_filter::cli::TOOL),
+        command::of(&swarm_ratelimit::cli::TOOL),
+    ]
 }
 
 /// The top of the project.
