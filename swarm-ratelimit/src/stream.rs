@@ -79,7 +79,7 @@ impl Stream {
         let mut ended = self.pump(&mut lines);
         if ended.is_ok() && self.signals.caught().is_some() {
             // What was read already can't be given back.
-            ended = self.take_in(&mut lines, boottime_us(), |_| true);
+            ended = self.take_in(&mut lines, boottime_us(), |_| true).map(|_| ());
         }
         let waiting = self.held.count();
         let Stream { held, rejects, .. } = &mut self;
@@ -101,16 +101,20 @@ impl Stream {
     fn pump(&mut self, lines: &mut Lines<File>) -> Result<(), Failure> {
         let mut now_us = boottime_us();
         loop {
-            self.take_in(lines, now_us, Held::has_room)?;
+            let is_all_in = self.take_in(lines, now_us, Held::has_room)?;
             let Stream { held, limiter, out, .. } = self;
             held.release(now_us, |key| limiter.take(key, now_us), |line| out.line(line))?;
             if (lines.is_done() && self.held.is_empty()) || self.signals.caught().is_some() {
                 return Ok(());
             }
+            if !is_all_in && self.held.has_room() {
+                // Who went out made room: first for what was read already, for there is no place for more.
+                continue;
+            }
             // Before the output, whose reader may let us wait.
             self.write_kept()?;
             self.out.flush()?;
-            let is_reading = self.held.has_room() && !lines.is_done();
+            let is_reading = is_all_in && self.held.has_room() && !lines.is_done();
             let input = is_reading.then(|| lines.input().as_fd());
             let until_due = self.held.next_us().map(|due_us| micros(due_us - boottime_us()));
             if self.signals.wait(input, self.out.fd(), until_due)? {
@@ -120,11 +124,10 @@ impl Stream {
         }
     }
 
-    /// Takes in what is read already, while there is room for it.
-    fn take_in(&mut self, lines: &mut Lines<File>, now_us: i64, has_room: impl Fn(&Held) -> bool) -> Result<(), Failure> {
-        while has_room(&self.held)
-            && let Some(piece) = lines.buffered()
-        {
+    /// Takes in what is read already, while there is room for it. True when that was all of it.
+    fn take_in(&mut self, lines: &mut Lines<File>, now_us: i64, has_room: impl Fn(&Held) -> bool) -> Result<bool, Failure> {
+        while has_room(&self.held) {
+            let Some(piece) = lines.buffered() else { return Ok(true) };
             match piece {
                 Piece::Line(line) => {
                     self.number += 1;
@@ -137,7 +140,7 @@ impl Stream {
                 }
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     fn line(&mut self, line: &[u8], now_us: i64) -> Result<(), Failure> {

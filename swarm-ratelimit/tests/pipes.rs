@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use support::{clean, ends, ends_by_signal, line, peak_kib, ratelimit, record, records, signal};
+use support::{clean, ends, ends_by_signal, line, peak_kib, ratelimit, record, records, run, signal};
 
 /// The child, and its input and output.
 fn start(args: &[&str]) -> (Child, ChildStdin, BufReader<ChildStdout>) {
@@ -256,6 +256,17 @@ fn what_did_not_fit_comes_in_when_others_have_gone_out() {
     }
     writer.join().unwrap();
     assert_eq!(ends(child).code(), Some(0));
+}
+
+/// It read on while lines that it had read before still waited for room, until its buffer overflowed: a panic, and all who waited were lost.
+/// Each record that goes out makes room for one, so that happened at the second.
+#[test]
+fn room_for_one_record_is_not_room_for_another_read() {
+    let line_of = |n: usize| format!("{{\"seq\":{n},\"content\":\"{}\"}}\n", "x".repeat(4000));
+    let input: String = (0..400).map(line_of).collect();
+    let output = run(&["-n1", "--per", "2ms", "--over=delay"], &input);
+    assert_eq!((String::from_utf8_lossy(&output.stderr).as_ref(), output.status.code()), ("", Some(0)));
+    assert!(output.stdout == input.as_bytes(), "every record, once and in order");
 }
 
 #[cfg(target_os = "linux")]
