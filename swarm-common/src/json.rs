@@ -570,7 +570,7 @@ const HIGHS: u64 = 0x8080_8080_8080_8080;
 /// marked byte is always a true one. Ids and keys are too short for wider registers to pay; for long contents four words a
 /// round let the compiler use them.
 #[inline]
-fn skip_plain(line: &[u8], mut at: usize) -> usize {
+pub fn skip_plain(line: &[u8], mut at: usize) -> usize {
     #[inline]
     fn marks(word: u64) -> u64 {
         let quote = word ^ (ONES * b'"' as u64);
@@ -580,20 +580,31 @@ fn skip_plain(line: &[u8], mut at: usize) -> usize {
         let is_slash = slash.wrapping_sub(ONES) & !slash;
         (below | is_quote | is_slash) & HIGHS
     }
-    while let Some(chunk) = line[at..].first_chunk::<8>() {
-        let found = marks(u64::from_le_bytes(*chunk));
-        if found != 0 {
-            return at + (found.trailing_zeros() / 8) as usize;
-        }
-        at += 8;
-        while let Some(chunk) = line[at..].first_chunk::<32>() {
-            let special = chunk.iter().fold(0u8, |any, &b| any | u8::from(b == b'"') | u8::from(b == b'\\') | u8::from(b < 0x20));
-            if special != 0 {
-                break;
-            }
-            at += 32;
-        }
+    #[inline]
+    fn in_words(line: &[u8], at: usize, count: usize) -> Option<usize> {
+        let words = line[at..].as_chunks::<8>().0.iter().take(count);
+        words
+            .map(|word| marks(u64::from_le_bytes(*word)))
+            .enumerate()
+            .find(|(_, found)| *found != 0)
+            .map(|(n, found)| at + n * 8 + (found.trailing_zeros() / 8) as usize)
     }
+    // Keys and the ids of agents end here.
+    if let Some(found) = in_words(line, at, 2) {
+        return found;
+    }
+    at += line.len().saturating_sub(at).min(16) & !7;
+    while let Some(chunk) = line[at..].first_chunk::<32>() {
+        let special = chunk.iter().fold(0u8, |any, &b| any | u8::from(b == b'"') | u8::from(b == b'\\') | u8::from(b < 0x20));
+        if special != 0 {
+            break;
+        }
+        at += 32;
+    }
+    if let Some(found) = in_words(line, at, 4) {
+        return found;
+    }
+    at += line.len().saturating_sub(at) & 0x18;
     while at < line.len() && !matches!(line[at], b'"' | b'\\' | 0..=0x1f) {
         at += 1;
     }

@@ -1,108 +1,110 @@
-//! An input cut into large blocks of whole lines, and one block judged. No order, no output: who has a block needs nobody else.
+//! A file cut into blocks of whole lines, and one block judged. Where a block begins and ends is told by its number alone, so that any
+//! worker can read any block, and nobody needs another's. No order, no output.
 
-use std::io::{self, Read};
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
 
 use swarm_common::exit::Failure;
 use swarm_common::ndjson::LINE_BYTES_MAX;
 
 use crate::condition::{Judge, Room, Verdict, Why};
 
-/// Reads blocks one behind the other.
-pub struct Source<R> {
-    input: R,
-    block_bytes: usize,
-    /// The start of a line whose end is not read yet.
-    carry: Vec<u8>,
-    /// The next byte continues a line over the limit, whose start was handed out.
-    in_long: bool,
-    at_end: bool,
-    index: u64,
+/// How a file is cut: block N spans `bytes` from `from + N * bytes` on.
+#[derive(Clone, Copy, Debug)]
+pub struct Cut {
+    /// Where the first line starts.
+    pub from: u64,
+    /// The span of a block.
+    pub bytes: usize,
 }
 
-/// Lines one behind the other. The first may be the rest of a line over the limit, the last a part of one.
+/// The lines behind each newline in the block's span, the last of them reaching into the next span; and the file's first line.
 #[derive(Default)]
 pub struct Block {
     buf: Vec<u8>,
-    len: usize,
-    /// Its place among the blocks of its input.
-    pub index: u64,
-    continues_long: bool,
-    breaks_long: bool,
+    lines: Range<usize>,
+    /// Where the lines end in the file.
+    end: u64,
+    /// The file ends in it.
+    pub is_last: bool,
+    /// The last line is over the limit, and the rest of it was not read.
+    is_cut: bool,
 }
+
+/// What is read behind the span in the first go: longer than most lines.
+const PAGE_BYTES: usize = 4096;
 
 impl Block {
     /// The bytes of the lines.
     pub fn bytes(&self) -> &[u8] {
-        &self.buf[..self.len]
-    }
-}
-
-impl<R: Read> Source<R> {
-    /// Reads about `block_bytes` at a time.
-    pub fn new(input: R, block_bytes: usize) -> Self {
-        Self { input, block_bytes, carry: Vec::new(), in_long: false, at_end: false, index: 0 }
+        &self.buf[self.lines.clone()]
     }
 
-    /// Where it reads from.
-    pub fn input(&self) -> &R {
-        &self.input
+    /// Where they end in the file.
+    pub fn end(&self) -> u64 {
+        self.end
     }
 
-    /// Reads the next block; false when there is none.
+    /// Reads block `number` of `file`.
     ///
     /// # Errors
-    /// Status 3 when the input cannot be read.
-    pub fn next(&mut self, block: &mut Block) -> Result<bool, Failure> {
-        block.index = self.index;
-        self.index += 1;
-        block.continues_long = self.in_long;
-        block.breaks_long = false;
-        let mut len = self.carry.len();
-        grow(&mut block.buf, len);
-        block.buf[..len].copy_from_slice(&self.carry);
-        self.carry.clear();
-        while !self.at_end {
-            // A block keeps its size, but never reads less than a page.
-            let until = self.block_bytes.max(len + PAGE_BYTES);
-            grow(&mut block.buf, until);
-            let fresh = len;
-            match self.input.read(&mut block.buf[len..until]) {
-                Ok(0) => self.at_end = true,
-                Ok(n) => len += n,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+    /// Status 3 when it cannot be read.
+    pub fn read(&mut self, file: &File, cut: Cut, number: u64) -> Result<(), Failure> {
+        let at = cut.from + number * cut.bytes as u64;
+        (self.lines, self.is_last, self.is_cut) = (0..0, false, false);
+        let mut len = 0;
+        let mut is_end = !self.fill(file, at, &mut len, cut.bytes + PAGE_BYTES)?;
+        let span = cut.bytes.min(len);
+        // As after every short read: there may be more by now, and whoever looks next would miss what lies between.
+        self.is_last = is_end && len <= cut.bytes;
+        let first = if number == 0 { Some(0) } else { memchr::memchr(b'\n', &self.buf[..span]).map(|newline| newline + 1) };
+        let Some(first) = first else { return Ok(()) };
+        let last = memchr::memrchr(b'\n', &self.buf[..span]).map_or(0, |newline| newline + 1);
+        let mut searched = last;
+        let mut step = PAGE_BYTES;
+        let end = loop {
+            if let Some(newline) = memchr::memchr(b'\n', &self.buf[searched..len]) {
+                break searched + newline + 1;
+            }
+            if is_end {
+                self.is_last = true;
+                break len;
+            }
+            if len - last > LINE_BYTES_MAX {
+                self.is_cut = true;
+                break len;
+            }
+            searched = len;
+            let until = (len + step).min(last + LINE_BYTES_MAX + 1);
+            is_end = !self.fill(file, at, &mut len, until)?;
+            step *= 2;
+        };
+        self.lines = first..end;
+        self.end = at + end as u64;
+        Ok(())
+    }
+
+    /// Reads on until `until` bytes are there; false when the file ends before.
+    fn fill(&mut self, file: &File, at: u64, len: &mut usize, until: usize) -> Result<bool, Failure> {
+        if self.buf.len() < until {
+            // Filled with zeros once; after that a block is used again as it is.
+            self.buf.resize(until, 0);
+        }
+        while *len < until {
+            match file.read_at(&mut self.buf[*len..until], at + *len as u64) {
+                Ok(0) => return Ok(false),
+                Ok(n) => *len += n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(Failure::io("read the input", &error)),
             }
-            if let Some(last) = memchr::memrchr(b'\n', &block.buf[fresh..len]) {
-                block.len = fresh + last + 1;
-                self.carry.extend_from_slice(&block.buf[block.len..len]);
-                self.in_long = false;
-                return Ok(true);
-            }
-            if len > LINE_BYTES_MAX || (self.in_long && len > 0) {
-                block.len = len;
-                block.breaks_long = true;
-                self.in_long = true;
-                return Ok(true);
-            }
         }
-        // A last line without newline. The end of a line over the limit is told, even where nothing of it is left.
-        block.len = len;
-        let is_more = len > 0 || self.in_long;
-        self.in_long = false;
-        Ok(is_more)
+        Ok(true)
     }
 }
 
-const PAGE_BYTES: usize = 4096;
-
-/// Filled with zeros once; after that a block is used again as it is.
-fn grow(buf: &mut Vec<u8>, len: usize) {
-    if buf.len() < len {
-        buf.resize(len, 0);
-    }
-}
-
-/// What was found in a block; places are offsets in it, and numbers count its lines from 1.
+/// What was found in a block; places are offsets in its bytes, and numbers count its lines from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {
     /// Lines that pass, one behind the other, newlines included.
@@ -124,23 +126,20 @@ pub enum Found {
         /// Which it is.
         number: u32,
     },
-    /// A line over the limit or part of one, without its newline.
+    /// A line over the limit, without its newline.
     TooLong {
         /// Where it starts.
         start: u32,
-        /// Where it ends.
+        /// Where it ends, or where the block does.
         end: u32,
         /// Which it is.
         number: u32,
-        /// Its first bytes are there.
-        first: bool,
-        /// Its last bytes are there.
-        last: bool,
+        /// It goes on behind the block.
+        is_cut: bool,
     },
 }
 
-/// Judges every line of a block into `found`, in order. Returns how many lines it holds; a line that only goes on in it
-/// is counted where it started.
+/// Judges every line of a block into `found`, in order. Returns how many lines it holds.
 pub fn judge_block(judge: &Judge, block: &Block, room: &mut Room, found: &mut Vec<Found>) -> u32 {
     found.clear();
     let bytes = block.bytes();
@@ -148,20 +147,15 @@ pub fn judge_block(judge: &Judge, block: &Block, room: &mut Room, found: &mut Ve
     let place = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
     let mut number = 0;
     let mut start = 0;
-    let mut in_long = block.continues_long;
-    if in_long && bytes.is_empty() {
-        found.push(Found::TooLong { start: 0, end: 0, number, first: false, last: true });
-    }
     while start < bytes.len() {
         let newline = memchr::memchr(b'\n', &bytes[start..]).map(|at| start + at);
         let end = newline.unwrap_or(bytes.len());
         let next = newline.map_or(end, |at| at + 1);
         let line = &bytes[start..end];
-        number += u32::from(!in_long);
-        if in_long || line.len() > LINE_BYTES_MAX {
-            let last = newline.is_some() || !block.breaks_long;
-            found.push(Found::TooLong { start: place(start), end: place(end), number, first: !in_long, last });
-            in_long = false;
+        number += 1;
+        if line.len() > LINE_BYTES_MAX {
+            let is_cut = newline.is_none() && block.is_cut;
+            found.push(Found::TooLong { start: place(start), end: place(end), number, is_cut });
         } else {
             match judge.judge(line, room) {
                 Verdict::Drop | Verdict::Blank => {}

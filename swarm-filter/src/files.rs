@@ -4,14 +4,19 @@
 //! read(2) and not mmap(2): a file that is cut while it is mapped kills its reader with SIGBUS, and a map is unsafe code. Blocks
 //! that stay in a core's cache cost about as little (LESSONS: 90-109 ms mapped, with two threads).
 
+use std::collections::VecDeque;
 use std::fs::File;
+use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use swarm_common::exit::Failure;
+use swarm_common::ndjson::LINE_BYTES_MAX;
 
-use crate::blocks::{Block, Found, Source, judge_block, why};
+use crate::blocks::{Block, Cut, Found, judge_block, why};
 use crate::condition::{Judge, Room};
 use crate::output::{Flow, Sink};
 
@@ -44,77 +49,95 @@ impl Settings {
 /// What the workers share.
 struct Work<'a, S> {
     judge: &'a Judge,
-    source: Mutex<Source<&'a File>>,
+    file: &'a File,
+    cut: Cut,
+    /// The next block that nobody has begun.
+    next: AtomicU64,
     turn: Mutex<Turn<'a, S>>,
     turned: Condvar,
 }
 
 /// Whose block is handed on next, and what came of it so far.
 struct Turn<'a, S> {
-    index: u64,
+    number: u64,
     lines_before: u64,
+    /// Blocks behind `number` that are done and have nothing to hand on: how many lines they hold. So who searches for what is rare
+    /// never waits.
+    done: VecDeque<Option<u32>>,
     end: Option<Result<Flow, Failure>>,
     sink: &'a mut S,
 }
 
-/// Filters `file` from its current position to its end, or until the sink has enough.
+/// So far ahead of the others a worker may be; a slow disk can hold one of them up.
+const AHEAD_MAX: u64 = 64;
+
+/// Filters `file` from `from` to its end, or until the sink has enough.
 ///
 /// # Errors
 /// What reading, or the sink, fails with.
-pub fn run(file: &File, settings: Settings, judge: &Judge, sink: &mut (impl Sink + Send)) -> Result<Flow, Failure> {
+pub fn run(file: &File, from: u64, settings: Settings, judge: &Judge, sink: &mut (impl Sink + Send)) -> Result<Flow, Failure> {
     let work = Work {
         judge,
-        source: Mutex::new(Source::new(file, settings.block_bytes)),
-        turn: Mutex::new(Turn { index: 0, lines_before: 0, end: None, sink }),
+        file,
+        cut: Cut { from, bytes: settings.block_bytes },
+        next: AtomicU64::new(0),
+        turn: Mutex::new(Turn { number: 0, lines_before: 0, done: VecDeque::new(), end: None, sink }),
         turned: Condvar::new(),
     };
     thread::scope(|scope| {
         for _ in 1..settings.workers {
             // Where no thread is to be had, those who are there do the work.
-            if thread::Builder::new().spawn_scoped(scope, || work.join_in(file)).is_err() {
+            if thread::Builder::new().spawn_scoped(scope, || work.join_in()).is_err() {
                 break;
             }
         }
-        work.join_in(file);
+        work.join_in();
     });
     let turn = work.turn.into_inner().unwrap_or_else(PoisonError::into_inner);
     turn.end.unwrap_or(Ok(Flow::On))
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A worker that panics ends the program (panic = abort); in a test build the scope passes the panic on.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl<S: Sink> Work<'_, S> {
+impl<'a, S: Sink> Work<'a, S> {
     /// Takes block after block until there is none, or somebody found the end.
-    fn join_in(&self, file: &File) {
+    fn join_in(&self) {
         let (mut block, mut room, mut found) = (Block::default(), Room::default(), Vec::new());
         loop {
-            let read = lock(&self.source).next(&mut block);
-            let lines = if matches!(read, Ok(true)) { judge_block(self.judge, &block, &mut room, &mut found) } else { 0 };
-            let mut turn = lock(&self.turn);
-            while turn.index != block.index && turn.end.is_none() {
-                turn = self.turned.wait(turn).unwrap_or_else(PoisonError::into_inner);
-            }
+            let number = self.next.fetch_add(1, Ordering::Relaxed);
+            let read = block.read(self.file, self.cut, number);
+            let lines = if read.is_ok() { judge_block(self.judge, &block, &mut room, &mut found) } else { 0 };
+            let is_plain = read.is_ok() && !block.is_last && found.is_empty();
+            let mut turn = self.wait_for_turn(number, is_plain);
             if turn.end.is_some() {
                 return;
             }
-            turn.end = match read {
-                Err(failure) => Some(Err(failure)),
-                Ok(false) => Some(Ok(Flow::On)),
-                Ok(true) => match self.hand_on(&mut turn, &block, &found, &mut room).and_then(|flow| {
-                    turn.sink.wait(file.as_fd())?;
-                    Ok(flow)
-                }) {
-                    Ok(Flow::On) => None,
-                    end => Some(end),
-                },
+            if turn.number != number {
+                turn.put_off(number, lines);
+                continue;
+            }
+            let handed = read.and_then(|()| self.hand_on(&mut turn, &block, &found, &mut room));
+            // Who waits for output that never comes has to learn that its reader is gone, too.
+            turn.end = match handed.and_then(|flow| turn.sink.wait(self.file.as_fd()).map(|()| flow)) {
+                Ok(Flow::On) if block.is_last => Some(Ok(Flow::On)),
+                Ok(Flow::On) => None,
+                end => Some(end),
             };
-            turn.index += 1;
-            turn.lines_before += u64::from(lines);
+            turn.advance(lines);
             self.turned.notify_all();
+            if turn.end.is_some() {
+                return;
+            }
         }
+    }
+
+    /// Until everything before block `number` is handed on; with nothing to hand on, only until those before are near enough.
+    fn wait_for_turn(&self, number: u64, is_plain: bool) -> MutexGuard<'_, Turn<'a, S>> {
+        // A worker that panics ends the program (panic = abort); in a test build the scope passes the panic on.
+        let mut turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let ahead_max = if is_plain { AHEAD_MAX } else { 0 };
+        while turn.end.is_none() && number - turn.number > ahead_max {
+            turn = self.turned.wait(turn).unwrap_or_else(PoisonError::into_inner);
+        }
+        turn
     }
 
     fn hand_on(&self, turn: &mut Turn<'_, S>, block: &Block, found: &[Found], room: &mut Room) -> Result<Flow, Failure> {
@@ -132,11 +155,56 @@ impl<S: Sink> Work<'_, S> {
                         turn.sink.bad(turn.lines_before + u64::from(number), line, &why)?;
                     }
                 }
-                Found::TooLong { start, end, number, first, last } => {
-                    turn.sink.too_long(turn.lines_before + u64::from(number), slice(start, end), first, last)?;
+                Found::TooLong { start, end, number, is_cut } => {
+                    let number = turn.lines_before + u64::from(number);
+                    turn.sink.too_long(number, slice(start, end), true, !is_cut)?;
+                    if is_cut {
+                        self.hand_on_rest(turn, number, block.end())?;
+                    }
                 }
             }
         }
         Ok(Flow::On)
+    }
+
+    /// The rest of a line over the limit, from `at` to its newline or the end of the file.
+    fn hand_on_rest(&self, turn: &mut Turn<'_, S>, number: u64, mut at: u64) -> Result<(), Failure> {
+        let mut piece = vec![0; LINE_BYTES_MAX];
+        loop {
+            let len = match self.file.read_at(&mut piece, at) {
+                Ok(len) => len,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(Failure::io("read the input", &error)),
+            };
+            at += len as u64;
+            let newline = memchr::memchr(b'\n', &piece[..len]);
+            let is_rest = newline.is_some() || len == 0;
+            turn.sink.too_long(number, &piece[..newline.unwrap_or(len)], false, is_rest)?;
+            if is_rest {
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl<S> Turn<'_, S> {
+    /// Remembers a block that is done before its turn.
+    fn put_off(&mut self, number: u64, lines: u32) {
+        // At most AHEAD_MAX.
+        let place = usize::try_from(number - self.number - 1).unwrap_or(0);
+        if self.done.len() <= place {
+            self.done.resize(place + 1, None);
+        }
+        self.done[place] = Some(lines);
+    }
+
+    /// The block whose turn it was is handed on, and with it those behind it that were done before their turn.
+    fn advance(&mut self, lines: u32) {
+        let mut handed = Some(lines);
+        while let Some(lines) = handed {
+            self.number += 1;
+            self.lines_before += u64::from(lines);
+            handed = self.done.pop_front().flatten();
+        }
     }
 }

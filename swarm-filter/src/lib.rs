@@ -10,6 +10,7 @@ pub mod blocks;
 pub mod cli;
 pub mod condition;
 pub mod files;
+pub mod front;
 pub mod output;
 pub mod stream;
 
@@ -109,5 +110,5 @@ fn one(mut file: File, judge: &Judge, output: &mut Output) -> Result<Flow, Failu
     }
     // Standard input may stand anywhere in its file; the read position is shared with whoever gave it to us.
     let position = file.stream_position().unwrap_or(0);
-    files::run(&file, Settings::for_bytes(meta.len().saturating_sub(position)), judge, output)
+    files::run(&file, position, Settings::for_bytes(meta.len().saturating_sub(position)), judge, output)
 }
