@@ -571,26 +571,8 @@ const HIGHS: u64 = 0x8080_8080_8080_8080;
 /// round let the compiler use them.
 #[inline]
 pub fn skip_plain(line: &[u8], mut at: usize) -> usize {
-    #[inline]
-    fn marks(word: u64) -> u64 {
-        let quote = word ^ (ONES * b'"' as u64);
-        let slash = word ^ (ONES * b'\\' as u64);
-        let below = word.wrapping_sub(ONES * 0x20) & !word;
-        let is_quote = quote.wrapping_sub(ONES) & !quote;
-        let is_slash = slash.wrapping_sub(ONES) & !slash;
-        (below | is_quote | is_slash) & HIGHS
-    }
-    #[inline]
-    fn in_words(line: &[u8], at: usize, count: usize) -> Option<usize> {
-        let words = line[at..].as_chunks::<8>().0.iter().take(count);
-        words
-            .map(|word| marks(u64::from_le_bytes(*word)))
-            .enumerate()
-            .find(|(_, found)| *found != 0)
-            .map(|(n, found)| at + n * 8 + (found.trailing_zeros() / 8) as usize)
-    }
     // Keys and the ids of agents end here.
-    if let Some(found) = in_words(line, at, 2) {
+    if let Some(found) = special_in_words(line, at, 2) {
         return found;
     }
     at += line.len().saturating_sub(at).min(16) & !7;
@@ -601,14 +583,42 @@ pub fn skip_plain(line: &[u8], mut at: usize) -> usize {
         }
         at += 32;
     }
-    if let Some(found) = in_words(line, at, 4) {
+    if let Some(found) = special_in_words(line, at, 4) {
         return found;
     }
-    at += line.len().saturating_sub(at) & 0x18;
+    at += line.len().saturating_sub(at).min(32) & !7;
     while at < line.len() && !matches!(line[at], b'"' | b'\\' | 0..=0x1f) {
         at += 1;
     }
     at
+}
+
+/// Where the first of them stands in the next `count` words of `line`.
+#[inline]
+fn special_in_words(line: &[u8], at: usize, count: usize) -> Option<usize> {
+    let words = line[at..].as_chunks::<8>().0.iter().take(count);
+    let (n, found) = words.map(|word| marks(u64::from_le_bytes(*word))).enumerate().find(|(_, found)| *found != 0)?;
+    Some(at + n * 8 + (found.trailing_zeros() / 8) as usize)
+}
+
+/// True if none of them stands in `text`: cheaper than to search, where the length is known.
+#[inline]
+pub fn is_plain(text: &[u8]) -> bool {
+    let Some(last) = text.last_chunk::<8>() else { return skip_plain(text, 0) == text.len() };
+    // The last word may overlap the one before.
+    let words = text.as_chunks::<8>().0.iter().chain([last]);
+    words.fold(0, |any, word| any | marks(u64::from_le_bytes(*word))) == 0
+}
+
+/// The highest bit of each byte that is a quote, a backslash or a control character; what is above the lowest of them may be false.
+#[inline]
+fn marks(word: u64) -> u64 {
+    let quote = word ^ (ONES * b'"' as u64);
+    let slash = word ^ (ONES * b'\\' as u64);
+    let below = word.wrapping_sub(ONES * 0x20) & !word;
+    let is_quote = quote.wrapping_sub(ONES) & !quote;
+    let is_slash = slash.wrapping_sub(ONES) & !slash;
+    (below | is_quote | is_slash) & HIGHS
 }
 
 /// Writes a string with its quotes. Besides what JSON demands, every character that a terminal may obey or a reader

@@ -2,7 +2,7 @@
 //! journal are dropped by what stands there, so it is the hot path. Where a line is written in any other way it says nothing, and
 //! the scanner looks; where it says something, the scanner would have said the same (`fuzz/` and a property test compare them).
 
-use swarm_common::json::skip_plain;
+use swarm_common::json::{is_plain, skip_plain};
 
 /// How far a line was read.
 pub struct Front<'a> {
@@ -45,7 +45,7 @@ impl<'a> Front<'a> {
         }
         if let Some(text) = line[start..].first_chunk::<LEN>()
             && line.get(start + LEN) == Some(&b'"')
-            && !text.iter().fold(false, |any, &byte| any | (byte == b'"') | (byte == b'\\') | (byte < 0x20))
+            && is_plain(text)
         {
             self.at = start + LEN + 1;
             return Some(text);
