@@ -115,11 +115,12 @@ impl<R: Read> Lines<R> {
         Some(Piece::Line(line))
     }
 
-    /// One read(2) more. Call it when [`Lines::buffered`] has nothing. A read that a signal interrupts brings nothing and is no error.
+    /// One read(2) more; true when it brought all that it can bring, so that the writer is ahead of us. Call it when
+    /// [`Lines::buffered`] has nothing. A read that a signal interrupts brings nothing and is no error.
     ///
     /// # Errors
     /// Status 3 when the input cannot be read.
-    pub fn fill(&mut self) -> Result<(), Failure> {
+    pub fn fill(&mut self) -> Result<bool, Failure> {
         if self.buf.len() - self.end < READ_BYTES {
             self.buf.copy_within(self.start..self.end, 0);
             self.end -= self.start;
@@ -129,11 +130,14 @@ impl<R: Read> Lines<R> {
         let until = self.end + READ_BYTES;
         match self.input.read(&mut self.buf[self.end..until]) {
             Ok(0) => self.at_end = true,
-            Ok(n) => self.end += n,
+            Ok(n) => {
+                self.end += n;
+                return Ok(n == READ_BYTES);
+            }
             Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {}
             Err(error) => return Err(Failure::io("read the input", &error)),
         }
-        Ok(())
+        Ok(false)
     }
 }
 

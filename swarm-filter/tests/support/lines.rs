@@ -50,7 +50,8 @@ const TIMES: [&str; 9] = [
     "2026-11-23",
     "soon",
 ];
-const MSG_IDS: [&str; 4] = ["m1", "m2", "01997f6e-2b5a-7c3d-8e4f-0123456789ab", "01997f6e-2b5a-7c3d-8e4f-0123456789\u{e4}"];
+const MSG_IDS: [&str; 5] =
+    ["m1", "m2", "01997f6e-2b5a-7c3d-8e4f-012345a", "01997f6e-2b5a-7c3d-8e4f-0123456789ab", "01997f6e-2b5a-7c3d-8e4f-0123456789\u{e4}"];
 
 /// A line without its newline.
 pub fn line(chance: &mut Chance) -> Vec<u8> {
@@ -97,9 +98,11 @@ fn bad(chance: &mut Chance) -> Vec<u8> {
 /// As the tools write it.
 fn canonical(chance: &mut Chance) -> Vec<u8> {
     let mut text = format!(
-        r#"{{"seq":{},"msg_id":"{}","timestamp":"{}","msg_type":"{}","sender_id":"{}","recipients":["#,
+        r#"{{"seq":{}{},"msg_id":"{}","timestamp":"{}","msg_type":"{}","sender_id":"{}","recipients":["#,
+        if chance.one_in(12) { "0" } else { "" },
         chance.below(2000),
-        chance.pick(&MSG_IDS),
+        // 36 bytes, but not the 36 characters that they look like.
+        if chance.one_in(6) { r"01997f6e-2b5a-7c3d-8e4f-012345\u0061" } else { chance.pick(&MSG_IDS) },
         chance.pick(&TIMES[..6]),
         chance.pick(&TYPES[..5]),
         chance.pick(&IDS[..4]),
@@ -250,7 +253,7 @@ pub fn conditions(chance: &mut Chance) -> Conditions {
         until: instant(chance, &TIMES[1..4]),
         threads: some(chance, 8, &THREADS),
         replies: some(chance, 8, &MSG_IDS),
-        ids: some(chance, 8, &MSG_IDS),
+        ids: some(chance, 4, &MSG_IDS),
         requires_ack: chance.one_in(8),
         contains: some(chance, 8, &["ACK", "\u{e4}", "\n", "\\", "o", "\0"]),
     }
