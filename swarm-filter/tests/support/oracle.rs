@@ -109,7 +109,7 @@ impl Known {
             Some(())
         };
         match key {
-            "msg_type" => one_of("type", &wanted.types, &|text, one| text.to_ascii_uppercase() == one.to_ascii_uppercase()),
+            "msg_type" => one_of("type", &wanted.types, &|text, one| text.eq_ignore_ascii_case(one)),
             "thread" => one_of("thread", &wanted.threads, &|text, one| text == one),
             "reply_to" => one_of("reply", &wanted.replies, &|text, one| text == one),
             "msg_id" => one_of("id", &wanted.ids, &|text, one| text == one),
