@@ -225,6 +225,9 @@ pub fn request(given: Vec<Given>) -> Result<Request, Failure> {
             "reject" if reject.is_some() => {
                 return Err(Failure::wrong("--reject is given twice").hint("all bad lines go to one file"));
             }
+            "reject" if value == "-" => {
+                return Err(Failure::wrong("--reject -: standard output is for the records that pass").hint("a file, or /dev/stderr"));
+            }
             "reject" => reject = Some(PathBuf::from(value)),
             "strict" => is_strict = true,
             // --count behind --quiet, which prints nothing anyway.

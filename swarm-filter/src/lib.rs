@@ -16,7 +16,7 @@ pub mod stream;
 
 use std::ffi::OsStr;
 use std::fs::{File, Metadata};
-use std::io::{self, Seek};
+use std::io::{self, Seek, SeekFrom};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -89,6 +89,9 @@ pub fn filter(request: Request) -> Result<Exit, Failure> {
 fn open(name: &OsStr, kept_in: Option<&Metadata>) -> Result<File, Failure> {
     let file = if name == "-" { ndjson::stdin()? } else { ndjson::open(Path::new(name))? };
     let input = file.metadata().map_err(|error| Failure::io(format_args!("look at {}", name.display()), &error))?;
+    if input.is_dir() {
+        return Err(Failure::wrong("cannot read standard input: it is a directory"));
+    }
     if !input.is_file() {
         return Ok(file);
     }
@@ -110,5 +113,10 @@ fn one(mut file: File, judge: &Judge, output: &mut Output) -> Result<Flow, Failu
     }
     // Standard input may stand anywhere in its file; the read position is shared with whoever gave it to us.
     let position = file.stream_position().unwrap_or(0);
-    files::run(&file, position, Settings::for_bytes(meta.len().saturating_sub(position)), judge, output)
+    let flow = files::run(&file, position, Settings::for_bytes(meta.len().saturating_sub(position)), judge, output)?;
+    if flow == Flow::On {
+        // Blocks are read by their place, which moves nothing: whoever reads on behind us finds the end, as behind any other tool.
+        let _ = file.seek(SeekFrom::End(0));
+    }
+    Ok(flow)
 }

@@ -4,7 +4,7 @@
 mod support;
 
 use std::fs;
-use std::io::{Seek, SeekFrom};
+use std::io::{Seek, SeekFrom, Write};
 use std::process::Stdio;
 
 use support::{filter, run, stderr, stdout};
@@ -306,6 +306,7 @@ fn a_wrong_call_is_refused_before_anything_is_read_or_made() {
         &["-m"],
         &["--requires-ack=yes"],
         &["--reject", "/no/such/directory/rejects"],
+        &["--reject", "-"],
         &["-x"],
     ] {
         let output = run(&[args, &["--reject", rejects.to_str().unwrap()]].concat(), RECORDS);
@@ -351,6 +352,71 @@ fn standard_input_that_is_a_file_is_read_from_where_it_stands() {
     let output = filter(&[]).stdin(Stdio::from(file)).output().unwrap();
     assert_eq!(stdout(&output), "{\"seq\":2}\n");
     assert!(stderr(&output).starts_with("swarm-filter: line 1: "), "{}", stderr(&output));
+}
+
+#[test]
+fn standard_input_that_is_a_file_is_left_at_its_end_and_one_that_is_a_directory_is_a_wrong_call() {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(RECORDS.as_bytes()).unwrap();
+    file.rewind().unwrap();
+    let output = filter(&["-t", "ack"]).stdin(Stdio::from(file.try_clone().unwrap())).output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(file.stream_position().unwrap(), RECORDS.len() as u64, "the descriptor is shared");
+    let directory = fs::File::open(tempfile::tempdir().unwrap().path()).unwrap();
+    let output = filter(&[]).stdin(Stdio::from(directory)).output().unwrap();
+    assert_eq!((output.status.code(), stderr(&output).contains("directory")), (Some(2), true));
+}
+
+#[test]
+fn a_slip_in_an_options_name_is_told_what_was_meant() {
+    for (typed, meant) in [
+        ("--tpye", "--type"),
+        ("--types", "--type"),
+        ("--form", "--from"),
+        ("--agents", "--agent"),
+        ("--reply_to", "--reply-to"),
+        ("--contain", "--contains"),
+        ("--require-ack", "--requires-ack"),
+        ("--Since", "--since"),
+        ("--rejects", "--reject"),
+        ("--stricts", "--strict"),
+    ] {
+        let output = run(&[typed, "x"], RECORDS);
+        let words = stderr(&output);
+        assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(2), ""), "{typed}");
+        assert!(words.contains(&format!("did you mean {meant}?")), "{typed}: {words}");
+    }
+    assert!(!stderr(&run(&["--regexp", "x"], RECORDS)).contains("did you mean"));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_of_one_endless_line_is_read_in_little_memory_and_the_next_line_still_goes() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("input");
+    let mut file = fs::File::create(&path).unwrap();
+    // A hole of zeros: on disk it takes nothing, in memory it would take all of what is allowed, and more.
+    file.set_len(1 << 28).unwrap();
+    file.seek(SeekFrom::End(0)).unwrap();
+    file.write_all(b"\n{\"msg_type\":\"ACK\"}\n").unwrap();
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "ulimit -v 150000 && exec \"$0\" -t ack \"$1\"", env!("CARGO_BIN_EXE_swarm-filter"), path.to_str().unwrap()]);
+    let output = command.output().unwrap();
+    assert_eq!((stdout(&output).as_str(), output.status.code()), ("{\"msg_type\":\"ACK\"}\n", Some(2)), "{}", stderr(&output));
+    assert!(stderr(&output).contains(":1: longer than 65536 bytes"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_large_file_comes_out_in_its_order_and_its_last_line_gets_its_newline() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("input");
+    // Above 4 MiB several workers judge it.
+    let text = RECORDS.repeat(6000) + "{\"seq\":7}";
+    fs::write(&path, &text).unwrap();
+    let output = run(&[path.to_str().unwrap()], "");
+    assert!(stdout(&output) == text + "\n", "it differs");
+    assert_eq!(stdout(&run(&["--id", "m1", "-c", path.to_str().unwrap()], "")), "6000\n");
+    assert_eq!(stdout(&run(&["-t", "ack", "-m", "5999", path.to_str().unwrap()], "")).lines().count(), 5999);
 }
 
 #[test]
