@@ -81,10 +81,10 @@ fn run(call: &Call) -> Outcome<bool> {
     let setup = Setup::new(call.bin.clone(), call.home.clone(), call.is_quick)?;
     let machine = setup.machine(&call.built_for);
     let text = |name: &str| machine[name].as_str().unwrap_or("?").to_string();
-    let (cores, load) = (&machine["cores"], setup::load());
+    let (cores, busy_percent) = (&machine["cores"], machine["busy_percent"].as_f64().unwrap_or_default());
     println!("{}, {cores} cores, Linux {}, {}; commit {}", text("cpu"), text("kernel"), text("date"), text("commit"));
-    if load > 0.5 {
-        println!("warning: the machine was busy when this began (load {load}); the figures are worth less");
+    if busy_percent > 5.0 {
+        println!("warning: others took {busy_percent} % of the machine when this began; the figures are worth less");
     }
     if call.is_quick {
         println!("quick: small sizes and few rounds show that the benches work; the figures mean little and are not kept");

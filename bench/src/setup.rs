@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -87,7 +88,7 @@ impl Setup {
             "memory": field(&read("/proc/meminfo"), "MemTotal"),
             "kernel": read("/proc/sys/kernel/osrelease").trim(),
             "filesystem": first_line(Command::new("stat").args(["-f", "-c", "%T"]).arg(&self.work)),
-            "load": load(),
+            "busy_percent": busy_percent(),
             "versions": versions,
         })
     }
@@ -100,10 +101,19 @@ impl Drop for Setup {
     }
 }
 
-/// How many programs wanted to run in the last minute, on average.
-pub fn load() -> f64 {
-    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    text.split(' ').next().and_then(|first| first.parse().ok()).unwrap_or_default()
+/// The share of the cores' time that others take now, while this program sleeps, in percent. Not the load average: that still
+/// remembers the compiler that built the tools a moment ago.
+fn busy_percent() -> Option<f64> {
+    // user, nice, system, idle, iowait, irq, softirq, steal, ... in ticks.
+    let ticks = || -> Option<(f64, f64)> {
+        let text = std::fs::read_to_string("/proc/stat").ok()?;
+        let fields: Vec<f64> = text.lines().next()?.split_whitespace().skip(1).take(8).filter_map(|field| field.parse().ok()).collect();
+        Some((fields.iter().sum(), fields.get(3)? + fields.get(4)?))
+    };
+    let (all, idle) = ticks()?;
+    std::thread::sleep(Duration::from_secs(1));
+    let (all_later, idle_later) = ticks()?;
+    Some((100.0 * (1.0 - (idle_later - idle) / (all_later - all))).round())
 }
 
 fn first_line(command: &mut Command) -> Option<String> {
