@@ -25,7 +25,7 @@ demo: ## Build, then play a short scene: agents that talk, in a store of its own
 	PATH="$(BUILT)/debug:$$PATH" sh examples/demo.sh
 
 test: ## Run all tests; what they need is installed, or named
-	@.ci/need cc bash git jq groff
+	@.ci/need cc bash git jq groff tmux pkill
 	cargo test --workspace --locked
 
 bench: ## Measure against what else people use; results go to bench/runs
