@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn a_follower_that_changes_a_line_or_ends_is_no_figure() {
-        assert!(follow("changes", r#"tail -F "$0" | sed -u 's/agent/x/'"#).is_err_and(|error| error.to_string().contains("another line")));
+        assert!(follow("changes", r#"exec sed 's/agent/x/' "$0""#).is_err_and(|error| error.to_string().contains("another line")));
         assert!(follow("ends", r#"head -n 1 "$0""#).is_err_and(|error| error.to_string().contains("ended")));
     }
 }
