@@ -37,6 +37,9 @@ lint: ## Format, clippy, documentation, the macOS build, shell scripts
 	@cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 || rustup component add rustfmt clippy
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo fmt --manifest-path bench/Cargo.toml --check
+	cargo clippy --manifest-path bench/Cargo.toml --all-targets --locked -- -D warnings
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked --quiet
 	$(if $(call has,aarch64-apple-darwin),cargo check --workspace --locked --target aarch64-apple-darwin,\
 		@echo 'SKIPPED: the macOS check, for rustup cannot add the target aarch64-apple-darwin here')
