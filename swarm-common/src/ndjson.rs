@@ -13,7 +13,7 @@ use std::path::Path;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::exit::{self, Failure};
+use crate::exit::{self, Exit, Failure};
 use crate::text;
 
 /// The longest line that is a record, in bytes, without its newline (DESIGN 2).
@@ -219,6 +219,17 @@ pub struct Out<W = File> {
     to: W,
     buf: Vec<u8>,
     clean: bool,
+}
+
+/// Prints a page for people on standard output.
+///
+/// # Errors
+/// As [`Out::line`].
+pub fn print(page: &str) -> Result<Exit, Failure> {
+    let mut out = Out::stdout()?;
+    out.lines(page.as_bytes())?;
+    out.flush()?;
+    Ok(Exit::Yes)
 }
 
 /// Gathered before it is written.

@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
+use crate::ndjson;
 use crate::time;
 
 /// One option.
@@ -97,6 +98,21 @@ pub enum Call {
     Run(Vec<Given>),
     /// To print this on stdout and end with status 0.
     Print(String),
+}
+
+/// Runs a tool: prints the page that was asked for, or does the `job` with what was given.
+///
+/// # Errors
+/// As [`parse`], and what the job fails with.
+pub fn run(
+    tool: &Tool,
+    args: impl IntoIterator<Item = OsString>,
+    job: impl FnOnce(Vec<Given>) -> Result<Exit, Failure>,
+) -> Result<Exit, Failure> {
+    match parse(tool, args)? {
+        Call::Print(page) => ndjson::print(&page),
+        Call::Run(given) => job(given),
+    }
 }
 
 /// Reads a command line (the program's name in front) by the table.

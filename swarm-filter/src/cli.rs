@@ -3,10 +3,8 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use jiff::Timestamp;
 use swarm_common::exit::{Exit, Failure};
-use swarm_common::ndjson::Out;
-use swarm_common::options::{self, Call, Given, Opt, Tool};
+use swarm_common::options::{self, Given, Opt, Tool};
 use swarm_common::{message, time};
 
 use crate::condition::Conditions;
@@ -171,15 +169,7 @@ pub struct Request {
 /// # Errors
 /// As [`crate::filter`]; status 2 for a wrong call.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<Exit, Failure> {
-    match options::parse(&TOOL, args)? {
-        Call::Print(page) => {
-            let mut out = Out::stdout()?;
-            out.lines(page.as_bytes())?;
-            out.flush()?;
-            Ok(Exit::Yes)
-        }
-        Call::Run(given) => crate::filter(request(given)?),
-    }
+    options::run(&TOOL, args, |given| crate::filter(request(given)?))
 }
 
 /// Understands what was given.
@@ -204,24 +194,24 @@ pub fn request(given: Vec<Given>) -> Result<Request, Failure> {
             "type" => conditions.types.extend(types(list(name, value)?)?),
             "id" => conditions.ids.extend(list(name, value)?),
             "reply-to" => conditions.replies.extend(list(name, value)?),
-            "thread" => conditions.threads.push(text(name, value)?),
-            "contains" => conditions.contains.push(text(name, value)?),
+            "thread" => conditions.threads.push(options::text(name, value)?),
+            "contains" => conditions.contains.push(options::text(name, value)?),
             "requires-ack" => conditions.requires_ack = true,
             "from" => conditions.from.extend(list(name, value)?),
             "to" => conditions.to.extend(list(name, value)?),
             "agent" => conditions.agents.extend(list(name, value)?),
             "since" => {
-                let at = instant(name, value, &mut now)?;
+                let at = options::instant(name, value, &mut now)?;
                 conditions.since = Some(conditions.since.map_or(at, |other| other.min(at)));
             }
             "until" => {
-                let at = instant(name, value, &mut now)?;
+                let at = options::instant(name, value, &mut now)?;
                 conditions.until = Some(conditions.until.map_or(at, |other| other.max(at)));
             }
             "invert-match" => is_inverted = true,
             "count" if show == Show::Lines => show = Show::Count,
             "quiet" => show = Show::Nothing,
-            "max-count" => max = Some(number(name, value)?),
+            "max-count" => max = Some(options::number(name, value)?),
             "reject" if reject.is_some() => {
                 return Err(Failure::wrong("--reject is given twice").hint("all bad lines go to one file"));
             }
@@ -243,18 +233,9 @@ pub fn request(given: Vec<Given>) -> Result<Request, Failure> {
     Ok(Request { conditions, is_inverted, show, max, reject, is_strict, files })
 }
 
-/// A value that is text. An empty one is refused: `--from "$WHO"` with nothing in WHO must not quietly mean something else.
-fn text(name: &str, value: OsString) -> Result<String, Failure> {
-    match value.into_string() {
-        Ok(text) if text.is_empty() => Err(Failure::wrong(format!("--{name} has an empty value"))),
-        Ok(text) => Ok(text),
-        Err(value) => Err(Failure::wrong(format!("--{name} {}: not UTF-8, so no record can hold it", value.display()))),
-    }
-}
-
 /// A list, split at its commas.
 fn list(name: &str, value: OsString) -> Result<Vec<String>, Failure> {
-    let text = text(name, value)?;
+    let text = options::text(name, value)?;
     if text.split(',').any(str::is_empty) {
         return Err(Failure::wrong(format!("--{name} {text}: an empty name in the list"))
             .hint(format!("--{name} A,B without spaces or commas to spare")));
@@ -266,17 +247,4 @@ fn list(name: &str, value: OsString) -> Result<Vec<String>, Failure> {
 fn types(names: Vec<String>) -> Result<Vec<String>, Failure> {
     names.iter().try_for_each(|name| message::check_type(name))?;
     Ok(names)
-}
-
-fn instant(name: &str, value: OsString, now: &mut Option<Timestamp>) -> Result<Timestamp, Failure> {
-    let text = text(name, value)?;
-    time::instant(&text, *now.get_or_insert_with(time::now)).map_err(|mut failure| {
-        failure.what = format!("--{name}: {}", failure.what);
-        failure
-    })
-}
-
-fn number(name: &str, value: OsString) -> Result<u64, Failure> {
-    let text = text(name, value)?;
-    text.parse().map_err(|_| Failure::wrong(format!("--{name} {text}: not a whole number")))
 }

@@ -15,10 +15,9 @@ pub mod output;
 pub mod stream;
 
 use std::ffi::OsStr;
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
 use std::os::fd::AsFd;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use swarm_common::exit::{self, Exit, Failure};
@@ -38,7 +37,6 @@ pub fn filter(request: Request) -> Result<Exit, Failure> {
     // Who expects bad lines wants them all, and who allows none too.
     let judge = Judge::new(conditions, is_inverted, is_strict || reject.is_some());
     let rejects = Rejects::new(NAME, reject.as_deref(), is_strict)?;
-    let kept_in = reject.as_deref().and_then(|path| path.metadata().ok());
     let mut output = Output { out: Out::stdout()?, rejects, show, max, matched: 0, source: String::new() };
     let inputs = if files.is_empty() { &[OsStr::new("-").to_owned()][..] } else { &files };
     let mut worst = Exit::Yes;
@@ -49,7 +47,7 @@ pub fn filter(request: Request) -> Result<Exit, Failure> {
         }
         // Where there is only standard input, its name would be noise.
         output.source = if files.is_empty() || files == ["-"] { String::new() } else { name.display().to_string() };
-        let file = match open(name, kept_in.as_ref()) {
+        let file = match open(name, reject.as_deref()) {
             Ok(file) => file,
             // As grep does: the other files still go through.
             Err(failure) => {
@@ -86,23 +84,13 @@ pub fn filter(request: Request) -> Result<Exit, Failure> {
 }
 
 /// An input that can be read to an end: not the file that rejects or results are appended to, for that has none.
-fn open(name: &OsStr, kept_in: Option<&Metadata>) -> Result<File, Failure> {
+fn open(name: &OsStr, kept_in: Option<&Path>) -> Result<File, Failure> {
     let file = if name == "-" { ndjson::stdin()? } else { ndjson::open(Path::new(name))? };
-    let input = file.metadata().map_err(|error| Failure::io(format_args!("look at {}", name.display()), &error))?;
-    if input.is_dir() {
+    let name = name.display().to_string();
+    if file.metadata().is_ok_and(|meta| meta.is_dir()) {
         return Err(Failure::wrong("cannot read standard input: it is a directory"));
     }
-    if !input.is_file() {
-        return Ok(file);
-    }
-    let is_input = |other: &Metadata| (other.dev(), other.ino()) == (input.dev(), input.ino());
-    if kept_in.is_some_and(is_input) {
-        return Err(Failure::wrong(format!("{} is where rejected lines go: it can't be an input too", name.display())));
-    }
-    let stdout = io::stdout().as_fd().try_clone_to_owned().map(File::from).and_then(|out| out.metadata());
-    if stdout.is_ok_and(|out| is_input(&out)) {
-        return Err(Failure::wrong(format!("{} is also where the output goes: it would never end", name.display())));
-    }
+    ndjson::refuse_loop(&file, &name, kept_in)?;
     Ok(file)
 }
 

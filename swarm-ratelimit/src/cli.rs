@@ -4,8 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use swarm_common::exit::{Exit, Failure};
-use swarm_common::ndjson::Out;
-use swarm_common::options::{self, Call, Given, Opt, Tool};
+use swarm_common::options::{self, Given, Opt, Tool};
 
 use crate::check::Question;
 use crate::record::{By, Clock};
@@ -153,18 +152,10 @@ pub struct Streaming {
 /// # Errors
 /// As [`crate::limit`] and [`crate::check::run`]; status 2 for a wrong call.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<Exit, Failure> {
-    match options::parse(&TOOL, args)? {
-        Call::Print(page) => {
-            let mut out = Out::stdout()?;
-            out.lines(page.as_bytes())?;
-            out.flush()?;
-            Ok(Exit::Yes)
-        }
-        Call::Run(given) => match request(given)? {
-            Request::Stream(streaming) => crate::limit(streaming),
-            Request::Check(question) => crate::check::run(&question),
-        },
-    }
+    options::run(&TOOL, args, |given| match request(given)? {
+        Request::Stream(streaming) => crate::limit(streaming),
+        Request::Check(question) => crate::check::run(&question),
+    })
 }
 
 /// What was given, before it is known whether it fits together.

@@ -8,7 +8,7 @@ use clap::error::ErrorKind;
 use clap::{ArgAction, CommandFactory, Parser};
 use swarm_common::exit::{Exit, Failure};
 use swarm_common::message::{self, Message};
-use swarm_common::ndjson::Out;
+use swarm_common::ndjson;
 
 /// The program's name.
 pub const NAME: &str = "swarm-send";
@@ -205,10 +205,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<Exit, Failure> {
     match Options::try_parse_from(args) {
         Ok(options) => crate::send(request(options)?),
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
-            let mut out = Out::stdout()?;
-            out.lines(error.render().to_string().as_bytes())?;
-            out.flush()?;
-            Ok(Exit::Yes)
+            ndjson::print(&error.render().to_string())
         }
         Err(error) => Err(wrong(&error)),
     }

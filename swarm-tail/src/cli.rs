@@ -4,8 +4,7 @@ use std::ffi::OsString;
 
 use jiff::Timestamp;
 use swarm_common::exit::{Exit, Failure};
-use swarm_common::ndjson::Out;
-use swarm_common::options::{self, Call, Given, Opt, Tool};
+use swarm_common::options::{self, Given, Opt, Tool};
 
 /// The program's name.
 pub const NAME: &str = "swarm-tail";
@@ -160,15 +159,7 @@ pub struct From {
 /// # Errors
 /// As [`crate::tail`]; status 2 for a wrong call.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<Exit, Failure> {
-    match options::parse(&TOOL, args)? {
-        Call::Print(page) => {
-            let mut out = Out::stdout()?;
-            out.lines(page.as_bytes())?;
-            out.flush()?;
-            Ok(Exit::Yes)
-        }
-        Call::Run(given) => crate::tail(request(given)?),
-    }
+    options::run(&TOOL, args, |given| crate::tail(request(given)?))
 }
 
 /// Understands what was given.
