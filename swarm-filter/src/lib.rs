@@ -17,7 +17,6 @@ pub mod stream;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
-use std::os::fd::AsFd;
 use std::path::Path;
 
 use swarm_common::exit::{self, Exit, Failure};
