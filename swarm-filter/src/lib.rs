@@ -16,7 +16,7 @@ pub mod stream;
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Seek, SeekFrom};
+use std::io::{Seek, SeekFrom};
 use std::path::Path;
 
 use swarm_common::exit::{self, Exit, Failure};
