@@ -26,9 +26,9 @@ use swarm_filter::stream;
 static INPUT: LazyLock<File> = LazyLock::new(|| tempfile::tempfile().expect("a temporary file"));
 
 fuzz_target!(|bytes: &[u8]| {
-    let Some((head, input)) = bytes.split_first_chunk::<3>() else { return };
-    let [seed, manner, block] = *head;
-    let conditions = lines::conditions(&mut Chance(seed.into()));
+    let Some((head, input)) = bytes.split_first_chunk::<5>() else { return };
+    let [values, some, others, manner, block] = *head;
+    let conditions = lines::some_conditions(&mut Chance(values.into()), u16::from_le_bytes([some, others]));
     let (invert, exhaustive) = (manner & 1 != 0, manner & 2 != 0);
     let judge = Judge::new(conditions.clone(), invert, exhaustive);
     let to_the_end = Judge::new(conditions.clone(), invert, true);

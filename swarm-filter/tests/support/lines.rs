@@ -237,24 +237,34 @@ fn spell(chance: &mut Chance, what: &str, escapes: bool, text: &mut String) {
     text.push('"');
 }
 
-/// Conditions that some of these lines meet.
+/// Conditions that some of these lines meet: few at once, for all hardly ever hold together.
 pub fn conditions(chance: &mut Chance) -> Conditions {
-    fn some(chance: &mut Chance, rarely: usize, from: &[&str]) -> Vec<String> {
-        let count = if chance.one_in(rarely) { 1 + chance.below(2) } else { 0 };
-        (0..count).map(|_| chance.pick(from).to_string()).collect()
+    let rarely = [2, 5, 5, 5, 6, 6, 8, 8, 4, 8, 8];
+    let kept = rarely.iter().enumerate().fold(0, |kept, (n, rarely)| kept | u16::from(chance.one_in(*rarely)) << n);
+    some_conditions(chance, kept)
+}
+
+/// Those of all conditions whose bit is set.
+pub fn some_conditions(chance: &mut Chance, kept: u16) -> Conditions {
+    fn some(chance: &mut Chance, is_kept: bool, from: &[&str]) -> Vec<String> {
+        (0..=chance.below(2)).map(|_| chance.pick(from).to_string()).filter(|_| is_kept).collect()
     }
-    let instant = |chance: &mut Chance, from: &[&str]| chance.one_in(6).then(|| chance.pick(from).parse::<Timestamp>().unwrap());
+    let has = |n: u16| kept >> n & 1 == 1;
+    let instant = |chance: &mut Chance, is_kept: bool, from: &[&str]| {
+        let at = chance.pick(from).parse::<Timestamp>().unwrap();
+        is_kept.then_some(at)
+    };
     Conditions {
-        types: some(chance, 2, &TYPES[..6]),
-        from: some(chance, 5, &["a", "agent-1", "\u{e4}", "a\\u0062"]),
-        to: some(chance, 5, &["a", "b", "@all", "nobody", "Agent-1"]),
-        agents: some(chance, 5, &["a", "b", "@all", "nobody", "agent-1"]),
-        since: instant(chance, &TIMES[..2]),
-        until: instant(chance, &TIMES[1..4]),
-        threads: some(chance, 8, &THREADS),
-        replies: some(chance, 8, &MSG_IDS),
-        ids: some(chance, 4, &MSG_IDS),
-        requires_ack: chance.one_in(8),
-        contains: some(chance, 8, &["ACK", "\u{e4}", "\n", "\\", "o", "\0"]),
+        types: some(chance, has(0), &TYPES[..6]),
+        from: some(chance, has(1), &["a", "agent-1", "\u{e4}", "a\\u0062"]),
+        to: some(chance, has(2), &["a", "b", "@all", "nobody", "Agent-1"]),
+        agents: some(chance, has(3), &["a", "b", "@all", "nobody", "agent-1"]),
+        since: instant(chance, has(4), &TIMES[..2]),
+        until: instant(chance, has(5), &TIMES[1..4]),
+        threads: some(chance, has(6), &THREADS),
+        replies: some(chance, has(7), &MSG_IDS),
+        ids: some(chance, has(8), &MSG_IDS),
+        requires_ack: has(9),
+        contains: some(chance, has(10), &["ACK", "\u{e4}", "\n", "\\", "o", "\0"]),
     }
 }
