@@ -82,7 +82,8 @@ pub const TOOL: Tool = Tool {
             value: Some("N"),
             group: CAP,
             help: "N records; says how many remain",
-            man: "End after N records, also with -f, and say on standard error how many remain. A cursor moves over what was printed alone.",
+            man: "End after N records, also with -f, and say on standard error how many remain. A cursor moves over what was printed \
+                  alone.",
         },
         Opt {
             long: "max-bytes",

@@ -10,7 +10,7 @@ use swarm_common::exit::{self, Exit, Failure};
 use swarm_common::ndjson::{self, Lines, Out, Piece};
 
 use crate::NAME;
-use crate::source::{BLOCK_BYTES, Source, last_lines};
+use crate::source::{BLOCK_BYTES, Read, Source, last_lines};
 
 /// Prints each file, or its last `lines` lines. One that cannot be read is told, and the others still go.
 ///
@@ -52,8 +52,16 @@ fn one(mut file: File, name: &OsString, lines: Option<u64>, block: &mut Vec<u8>,
         None => position,
     };
     let mut source = Source::new(file, start);
-    while source.pass(block, out)? {}
-    source.finish(block, out)
+    loop {
+        match source.next(block)? {
+            Read::Lines(at) | Read::Part(at) => out.lines(&block[at])?,
+            // There is no way back in what was printed: it ends as far as it was good.
+            Read::Rewritten => return out.flush(),
+            // A last line without newline.
+            Read::Nothing if source.finish() => {}
+            Read::Nothing => return out.flush(),
+        }
+    }
 }
 
 /// A pipe: each line is passed as soon as it is there.

@@ -3,9 +3,7 @@
 //!
 //! No signal is handled: whoever is killed in between has printed more than the cursor knows, and prints that again.
 
-use std::fs::File;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::FileTypeExt;
+use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -21,12 +19,10 @@ use swarm_common::text;
 use crate::NAME;
 use crate::cap::Cap;
 use crate::cli::{From, Peek, Wanted};
+use crate::pipe::{PIECE_BYTES, is_pipe};
 
 /// A cursor is not left behind for longer.
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
-
-/// A pipe that says it has room takes so many bytes without blocking: PIPE_BUF (pipe(7)).
-const PIECE_BYTES: usize = 4096;
 
 /// So many damaged places are told one by one; the rest are counted.
 const TOLD_MAX: u64 = 10;
@@ -272,12 +268,6 @@ impl Faults {
 
 fn newlines(lines: &[u8]) -> u64 {
     memchr::memchr_iter(b'\n', lines).count() as u64
-}
-
-/// Whether who reads the output can keep its writer waiting. (A terminal can too, but there only whole lines can be cleaned.)
-fn is_pipe(output: BorrowedFd<'_>) -> bool {
-    let meta = output.as_fd().try_clone_to_owned().map(File::from).and_then(|file| file.metadata());
-    meta.is_ok_and(|meta| meta.file_type().is_fifo() || meta.file_type().is_socket())
 }
 
 /// Waits until the output takes a piece without blocking; false when the time is out.

@@ -1,7 +1,9 @@
 //! `swarm-tail` prints the journal or any NDJSON file, follows it and resumes it, byte for byte.
 //!
-//! [`journal`] prints records by their seqs, within a [`cap`], and remembers through a cursor what standard output took. [`files`] prints
-//! files, and [`follow`] follows them by name; both read through [`source`]. [`cli`] is the command line. Nothing here looks into a record.
+//! [`journal`] prints records by their seqs, within a [`cap`], and remembers through a cursor what standard output took. [`files`]
+//! prints files, and [`follow`] follows them by [`name`], with the [`trail`] of those that were renamed; both read through [`source`].
+//! What must not wait for a slow reader goes out through a [`pipe`] in pieces. [`cli`] is the command line. Nothing here looks into a
+//! record.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
@@ -10,7 +12,10 @@ pub mod cli;
 pub mod files;
 pub mod follow;
 pub mod journal;
+pub mod name;
+pub mod pipe;
 pub mod source;
+pub mod trail;
 
 use swarm_common::exit::{Exit, Failure};
 use swarm_common::ndjson::Out;

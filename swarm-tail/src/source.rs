@@ -2,32 +2,54 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
 use swarm_common::exit::Failure;
-use swarm_common::ndjson::Out;
 
 /// What one read brings; one buffer serves all files.
-pub const BLOCK_BYTES: usize = 65_536;
+pub const BLOCK_BYTES: usize = 65_536 + BEFORE_BYTES;
+
+/// What lies in the block now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// No whole line (yet).
+    Nothing,
+    /// Here: whole lines, or the end of one.
+    Lines(Range<usize>),
+    /// Here: a part of a line longer than a block. Its next part comes next.
+    Part(Range<usize>),
+    /// Nothing, for the file was cut or written anew: what stands before the place is not what was handed out.
+    Rewritten,
+}
 
 /// A file and a place in it.
 pub struct Source {
     file: File,
-    /// Where the first line begins that was not handed on.
+    /// Where the first line begins that was not handed out, or its next part.
     start: u64,
     /// So many bytes behind it hold no newline. They stay in the file until their line is whole.
     searched: u64,
+    /// A line up to here is handed out in parts.
+    line_end: Option<u64>,
+    /// The last bytes before `start`, as they were handed out.
+    before: Vec<u8>,
 }
+
+/// So many bytes are remembered to know the file again by. A record's end alone (`"content":"ok"}`) would not tell it from another.
+const BEFORE_BYTES: usize = 128;
 
 impl Source {
     /// Reads on from the line that begins at `start`.
     pub fn new(file: File, start: u64) -> Source {
-        Source { file, start, searched: 0 }
+        Source { file, start, searched: 0, line_end: None, before: Vec::new() }
     }
 
-    /// The file.
-    pub fn file(&self) -> &File {
-        &self.file
+    fn remember(&mut self, handed_out: &[u8]) {
+        let fresh = &handed_out[handed_out.len().saturating_sub(BEFORE_BYTES)..];
+        let over = (self.before.len() + fresh.len()).saturating_sub(BEFORE_BYTES);
+        self.before.drain(..over);
+        self.before.extend_from_slice(fresh);
     }
 
     /// So much of the file was looked at. When it is shorter than that, it was cut.
@@ -35,69 +57,82 @@ impl Source {
         self.start + self.searched
     }
 
+    /// A line was handed out in part; its rest has to come before anything else.
+    pub fn is_in_line(&self) -> bool {
+        self.line_end.is_some()
+    }
+
     /// Back to the beginning.
     pub fn rewind(&mut self) {
-        (self.start, self.searched) = (0, 0);
+        (self.start, self.searched, self.line_end) = (0, 0, None);
+        self.before.clear();
     }
 
-    /// Hands on the next whole lines, up to a block of them or one longer line. False when there is none (yet).
+    /// Reads the next whole lines into the block: as many as fit, or one longer line in parts.
     ///
     /// # Errors
-    /// Status 3 when the file cannot be read; what writing fails with.
-    pub fn pass(&mut self, block: &mut [u8], out: &mut Out) -> Result<bool, Failure> {
+    /// Status 3 when the file cannot be read.
+    pub fn next(&mut self, block: &mut [u8]) -> Result<Read, Failure> {
+        if let Some(end) = self.line_end {
+            return self.part(end, block);
+        }
         loop {
             // What a block can hold is read again with the rest of its line; a longer line's head is not.
-            let from = if self.searched < block.len() as u64 { self.start } else { self.place() };
-            let n = read_at(&self.file, block, from)?;
-            let place = self.place();
-            let Some(newline) = memchr::memrchr(b'\n', &block[..n]) else {
-                if from + n as u64 <= place {
-                    return Ok(false);
+            let is_head = self.searched < (block.len() - BEFORE_BYTES) as u64;
+            let (from, known) = if is_head { (self.start, self.before.len()) } else { (self.place(), 0) };
+            // With what stands before the place, in one read.
+            let n = read_at(&self.file, block, from - known as u64)?;
+            if block[..n.min(known)] != self.before[..known] {
+                return Ok(Read::Rewritten);
+            }
+            let end = from + (n - known) as u64;
+            let Some(newline) = memchr::memrchr(b'\n', &block[known..n]) else {
+                if end <= self.place() {
+                    return Ok(Read::Nothing);
                 }
-                self.searched = from + n as u64 - self.start;
+                self.searched = end - self.start;
                 continue;
             };
-            if from == self.start {
-                out.lines(&block[..=newline])?;
-                self.start += newline as u64 + 1;
-            } else {
-                let end = memchr::memchr(b'\n', &block[..n]).unwrap_or(newline);
-                self.copy(from + end as u64 + 1, block, out)?;
-            }
             self.searched = 0;
-            out.flush()?;
-            return Ok(true);
+            if is_head {
+                let lines = known..known + newline + 1;
+                self.start += lines.len() as u64;
+                self.remember(&block[lines.clone()]);
+                return Ok(Read::Lines(lines));
+            }
+            let first = memchr::memchr(b'\n', &block[..n]).unwrap_or(newline);
+            return self.part(from + first as u64 + 1, block);
         }
     }
 
-    /// Hands on a last line that has no newline, with one. To be called when nothing more will come.
-    ///
-    /// # Errors
-    /// As [`Source::pass`].
-    pub fn finish(&mut self, block: &mut [u8], out: &mut Out) -> Result<(), Failure> {
+    /// Makes what stands behind the last newline a line, which is read next and gets one. To be called when nothing more will come. False
+    /// when nothing stands there.
+    pub fn finish(&mut self) -> bool {
         let end = self.place();
-        if end > self.start {
-            self.copy(end, block, out)?;
-            out.lines(b"\n")?;
-            self.searched = 0;
-        }
-        out.flush()
+        self.line_end = (end > self.start).then_some(end);
+        self.searched = 0;
+        self.line_end.is_some()
     }
 
-    /// Hands on what lies before `end`.
-    fn copy(&mut self, end: u64, block: &mut [u8], out: &mut Out) -> Result<(), Failure> {
-        while self.start < end {
-            let wanted = usize::try_from(end - self.start).unwrap_or(usize::MAX).min(block.len());
-            match read_at(&self.file, &mut block[..wanted], self.start)? {
-                // It was cut meanwhile.
-                0 => return Ok(()),
-                n => {
-                    out.lines(&block[..n])?;
-                    self.start += n as u64;
-                }
-            }
+    /// The next part of the line that ends before `end`.
+    fn part(&mut self, end: u64, block: &mut [u8]) -> Result<Read, Failure> {
+        let wanted = usize::try_from(end - self.start).unwrap_or(usize::MAX).min(block.len());
+        let n = read_at(&self.file, &mut block[..wanted], self.start)?;
+        self.start += n as u64;
+        self.remember(&block[..n]);
+        // A file that was cut in the middle of the line ends it too.
+        let is_last = self.start == end || n < wanted;
+        let has_newline = block[..n].ends_with(b"\n");
+        if !is_last || (!has_newline && n == block.len()) {
+            self.line_end = Some(end);
+            return Ok(Read::Part(0..n));
         }
-        Ok(())
+        self.line_end = None;
+        if has_newline {
+            return Ok(Read::Lines(0..n));
+        }
+        block[n] = b'\n';
+        Ok(Read::Lines(0..n + 1))
     }
 }
 
@@ -142,4 +177,104 @@ fn read_at(file: &File, block: &mut [u8], from: u64) -> Result<usize, Failure> {
 
 fn unreadable(error: &io::Error) -> Failure {
     Failure::io("read the file", error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    /// Everything that can be read now, in blocks of eight bytes. `None` when the file was written anew.
+    fn try_read(source: &mut Source) -> Option<Vec<u8>> {
+        let (mut block, mut all) = ([0; BEFORE_BYTES + 8], Vec::new());
+        loop {
+            match source.next(&mut block).expect("read") {
+                Read::Nothing => return Some(all),
+                Read::Rewritten => return None,
+                Read::Lines(at) => {
+                    all.extend_from_slice(&block[at]);
+                    assert_eq!(all.last(), Some(&b'\n'));
+                }
+                Read::Part(at) => all.extend_from_slice(&block[at]),
+            }
+        }
+    }
+
+    fn read(source: &mut Source) -> Vec<u8> {
+        try_read(source).expect("it was only appended to")
+    }
+
+    #[test]
+    fn only_whole_lines_are_handed_out_however_long_and_in_whatever_pieces_they_come() {
+        for length in 0..300 {
+            let mut file = tempfile::tempfile().expect("a file");
+            let mut source = Source::new(file.try_clone().expect("the same file"), 0);
+            let line = "x".repeat(length);
+            for piece in line.as_bytes().chunks(3) {
+                file.write_all(piece).expect("written");
+                assert_eq!(read(&mut source), b"");
+            }
+            file.write_all(b"\nab\nc").expect("written");
+            assert_eq!(String::from_utf8(read(&mut source)).expect("text"), format!("{line}\nab\n"));
+            assert_eq!(source.place(), length as u64 + 5, "c was looked at");
+        }
+    }
+
+    #[test]
+    fn a_finished_file_gives_its_last_line_with_a_newline_and_goes_on_if_more_comes() {
+        for length in 1..300 {
+            let mut file = tempfile::tempfile().expect("a file");
+            let mut source = Source::new(file.try_clone().expect("the same file"), 0);
+            assert!(!source.finish());
+            let line = "x".repeat(length);
+            file.write_all(line.as_bytes()).expect("written");
+            assert_eq!(read(&mut source), b"");
+            assert!(source.finish());
+            assert_eq!(String::from_utf8(read(&mut source)).expect("text"), format!("{line}\n"));
+            assert!(!source.finish());
+            file.write_all(b"more\n").expect("written");
+            assert_eq!(read(&mut source), b"more\n");
+        }
+    }
+
+    #[test]
+    fn a_file_that_was_written_anew_is_known_by_what_stands_before_the_place() {
+        for length in [1, 3, 8, 40, 127, 128, 129, 1000] {
+            let text = |letter: &str| letter.repeat(length) + "\n";
+            let file = tempfile::tempfile().expect("a file");
+            let mut source = Source::new(file.try_clone().expect("the same file"), 0);
+            file.write_all_at(text("a").as_bytes(), 0).expect("written");
+            assert_eq!(read(&mut source), text("a").as_bytes());
+            file.write_all_at(text("a").as_bytes(), length as u64 + 1).expect("written");
+            assert_eq!(read(&mut source), text("a").as_bytes(), "it only grew");
+            for letter in ["b", "c"] {
+                file.write_all_at(text(letter).repeat(3).as_bytes(), 0).expect("written");
+                assert_eq!(try_read(&mut source), None, "{length}");
+                source.rewind();
+                assert_eq!(read(&mut source), text(letter).repeat(3).as_bytes());
+                file.set_len(length as u64).expect("cut");
+                assert_eq!(try_read(&mut source), None, "{length}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_last_lines_are_found_over_blocks_of_any_size() {
+        for text in ["", "\n", "a", "a\n", "\n\n", "a\nbb\n\nccc\n", "a\nbb\n\nccc", "a long line\nb\nanother long line\n"] {
+            let mut file = tempfile::tempfile().expect("a file");
+            file.write_all(text.as_bytes()).expect("written");
+            for (count, size) in (0..6).flat_map(|count| (1..20).map(move |size| (count, size))) {
+                let whole: Vec<&str> = text.split_inclusive('\n').collect();
+                let last = |lines: &[&str]| lines[lines.len() - lines.len().min(count)..].concat();
+                let start = last_lines(&file, count as u64, false, &mut vec![0; size]).expect("found");
+                assert_eq!(text[start as usize..], last(&whole), "{text:?}, {count}");
+                let (torn, whole) = match whole.split_last() {
+                    Some((torn, whole)) if !torn.ends_with('\n') => (*torn, whole),
+                    _ => ("", &whole[..]),
+                };
+                let start = last_lines(&file, count as u64, true, &mut vec![0; size]).expect("found");
+                assert_eq!(text[start as usize..], last(whole) + torn, "{text:?}, {count}, growing");
+            }
+        }
+    }
 }

@@ -1,8 +1,10 @@
 //! Linux.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,6 +14,8 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 use nix::sys::statfs::{Statfs, fstatfs, statfs};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::read;
+
+use super::watch::{Change, NameChange};
 
 /// Puts a file's bytes on disk. After a failure do not call it again: the kernel reports a lost page once, and then says
 /// OK (measured, LESSONS).
@@ -58,11 +62,17 @@ pub fn widen_pipe(pipe: BorrowedFd<'_>) {
 /// inotify(7) over some paths.
 pub(super) struct Changes {
     inotify: Inotify,
+    /// What happened to names since they were taken; `None` where nobody wants to know.
+    names: Option<Vec<NameChange>>,
 }
 
 /// One watched file.
 #[derive(Clone, Copy, Debug)]
 pub struct Mark(WatchDescriptor);
+
+/// One watched directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DirMark(i32);
 
 /// File systems that others change too, whose changes the kernel here does not tell of (statfs(2)).
 const SHARED: [(u64, &str); 10] = [
@@ -91,8 +101,11 @@ const WAKING: AddWatchFlags = NAMES.union(AddWatchFlags::IN_MODIFY);
 /// A file alone.
 const FILE: AddWatchFlags = AddWatchFlags::IN_MODIFY.union(AddWatchFlags::IN_MOVE_SELF);
 
-/// The longest event: its header and a name.
-const EVENT_BYTES_MAX: usize = 16 + 256;
+/// An event without its name (inotify(7)): watch, mask, cookie, length of the name.
+const EVENT_BYTES_MIN: usize = 16;
+
+/// The longest event.
+const EVENT_BYTES_MAX: usize = EVENT_BYTES_MIN + 256;
 
 impl Changes {
     /// Watches the paths; for one that is not there, its directory.
@@ -102,7 +115,7 @@ impl Changes {
     pub fn of(paths: &[&Path]) -> Result<Changes, String> {
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)
             .map_err(|error| format!("inotify cannot be had: {}", error.desc()))?;
-        let changes = Changes { inotify };
+        let changes = Changes { inotify, names: None };
         for path in paths {
             let mut path = *path;
             let mut added = changes.inotify.add_watch(path, WAKING);
@@ -120,9 +133,16 @@ impl Changes {
     ///
     /// # Errors
     /// Why it cannot be, in words.
-    pub fn add_names(&self, dir: &Path) -> Result<(), String> {
-        self.inotify.add_watch(dir, NAMES).map_err(|error| unwatchable(dir, error))?;
-        refuse_shared(dir, statfs(dir))
+    pub fn add_names(&mut self, dir: &Path) -> Result<DirMark, String> {
+        let mark = self.inotify.add_watch(dir, NAMES).map_err(|error| unwatchable(dir, error))?;
+        refuse_shared(dir, statfs(dir))?;
+        self.names.get_or_insert_default();
+        Ok(DirMark(mark.as_raw()))
+    }
+
+    /// What happened to names since this was asked last, in its order.
+    pub fn take_names(&mut self) -> Vec<NameChange> {
+        self.names.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Watches what is written to an open file, whatever its name is by now, and that the name changes. `path` is for words.
@@ -148,22 +168,54 @@ impl Changes {
         self.inotify.as_fd()
     }
 
-    /// Takes the events that are there. What they say does not matter: whoever is woken looks for himself.
+    /// Takes the events that are there; false when there were none. But for names, what they say does not matter: whoever is woken looks
+    /// for himself.
     ///
     /// # Errors
     /// What read(2) answers.
-    pub fn drain(&mut self) -> io::Result<()> {
+    pub fn drain(&mut self) -> io::Result<bool> {
         let mut buffer = [0; 16 * EVENT_BYTES_MAX];
+        let mut is_any = false;
         loop {
             match read(self.inotify.as_fd(), &mut buffer) {
-                // Room was left, so there were no more. What comes now wakes the next wait.
-                Ok(n) if n + EVENT_BYTES_MAX <= buffer.len() => return Ok(()),
-                Ok(_) => {}
-                Err(Errno::EAGAIN | Errno::EINTR) => return Ok(()),
+                Ok(n) => {
+                    is_any = true;
+                    if let Some(names) = &mut self.names {
+                        names.extend(name_changes(&buffer[..n]));
+                    }
+                    // Room was left, so there were no more. What comes now wakes the next wait.
+                    if n + EVENT_BYTES_MAX <= buffer.len() {
+                        return Ok(true);
+                    }
+                }
+                Err(Errno::EAGAIN | Errno::EINTR) => return Ok(is_any),
                 Err(error) => return Err(error.into()),
             }
         }
     }
+}
+
+/// The changes of names among the events of one read(2).
+fn name_changes(mut events: &[u8]) -> Vec<NameChange> {
+    let mut changes = Vec::new();
+    while let Some((head, rest)) = events.split_at_checked(EVENT_BYTES_MIN) {
+        let field = |at: usize| u32::from_ne_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+        let (mask, cookie) = (AddWatchFlags::from_bits_retain(field(4)), field(8));
+        let Some((name, rest)) = rest.split_at_checked(field(12) as usize) else { break };
+        events = rest;
+        let change = match mask {
+            mask if name.is_empty() || mask.contains(AddWatchFlags::IN_ISDIR) => continue,
+            mask if mask.contains(AddWatchFlags::IN_CREATE) => Change::Created,
+            mask if mask.contains(AddWatchFlags::IN_DELETE) => Change::Removed,
+            mask if mask.contains(AddWatchFlags::IN_MOVED_FROM) => Change::MovedFrom(cookie),
+            mask if mask.contains(AddWatchFlags::IN_MOVED_TO) => Change::MovedTo(cookie),
+            _ => continue,
+        };
+        // It is padded with NULs.
+        let end = memchr::memchr(0, name).unwrap_or(name.len());
+        changes.push(NameChange { dir: DirMark(field(0).cast_signed()), name: OsStr::from_bytes(&name[..end]).to_owned(), change });
+    }
+    changes
 }
 
 fn unwatchable(path: &Path, error: Errno) -> String {

@@ -12,6 +12,8 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::time::{ClockId, clock_gettime};
 
+use super::watch::NameChange;
+
 /// Puts a file's bytes on disk: with F_FULLFSYNC, since fsync(2) leaves them in the drive's cache here. A network file system that
 /// does not know it gets the fsync.
 ///
@@ -57,12 +59,20 @@ pub(super) struct Changes(Infallible);
 #[derive(Clone, Copy, Debug)]
 pub struct Mark(Infallible);
 
+/// One watched directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DirMark(Infallible);
+
 impl Changes {
     pub fn of(_paths: &[&Path]) -> Result<Changes, String> {
         Err("this system has no inotify".into())
     }
 
-    pub fn add_names(&self, _dir: &Path) -> Result<(), String> {
+    pub fn add_names(&mut self, _dir: &Path) -> Result<DirMark, String> {
+        match self.0 {}
+    }
+
+    pub fn take_names(&mut self) -> Vec<NameChange> {
         match self.0 {}
     }
 
@@ -78,7 +88,7 @@ impl Changes {
         match self.0 {}
     }
 
-    pub fn drain(&mut self) -> io::Result<()> {
+    pub fn drain(&mut self) -> io::Result<bool> {
         match self.0 {}
     }
 }

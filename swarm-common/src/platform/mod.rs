@@ -12,8 +12,8 @@ use linux as system;
 #[cfg(not(target_os = "linux"))]
 use macos as system;
 
-pub use system::{Mark, boot_id, boottime, reserve, sync_data, widen_pipe};
-pub use watch::{Watch, Woken};
+pub use system::{DirMark, Mark, boot_id, boottime, reserve, sync_data, widen_pipe};
+pub use watch::{Change, NameChange, Watch, Woken};
 
 use std::fs::File;
 use std::io;

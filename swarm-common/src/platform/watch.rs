@@ -1,5 +1,6 @@
 //! Sleeping until files change, the time is out, or the reader of our output is gone.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::system::{Changes, Mark};
+use super::system::{Changes, DirMark, Mark};
 use crate::exit::Failure;
 
 /// Why [`Watch::wait`] came back.
@@ -20,6 +21,32 @@ pub enum Woken {
     TimedOut,
     /// Whoever read our output is gone.
     ReaderGone,
+    /// The output takes PIPE_BUF bytes without blocking; only told to who waits for it.
+    Room,
+}
+
+/// What happened to a name in a watched directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NameChange {
+    /// The directory.
+    pub dir: DirMark,
+    /// The name; never a directory's.
+    pub name: OsString,
+    /// What happened.
+    pub change: Change,
+}
+
+/// What can happen to a name. The two halves of a rename have the same number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A new file has it.
+    Created,
+    /// Its file was renamed.
+    MovedFrom(u32),
+    /// A file was renamed to it.
+    MovedTo(u32),
+    /// It was removed.
+    Removed,
 }
 
 /// How often is looked where the system does not tell of changes.
@@ -30,13 +57,15 @@ const POLL_EVERY: Duration = Duration::from_millis(100);
 pub struct Watch {
     /// The system's notifications, or why there are none.
     changes: Result<Changes, String>,
+    /// Changes were taken with the names, and are still to be told.
+    is_untold: bool,
 }
 
 impl Watch {
     /// Watches files, and directories with what is created, written, renamed or removed in them. For a path that is not there its
     /// directory is watched.
     pub fn new(dirs_and_files: &[&Path]) -> Watch {
-        Watch { changes: Changes::of(dirs_and_files) }
+        Watch { changes: Changes::of(dirs_and_files), is_untold: false }
     }
 
     /// Why it looks every 100 ms instead of being told, if it does.
@@ -44,24 +73,33 @@ impl Watch {
         self.changes.as_ref().err().map(String::as_str)
     }
 
-    /// Watches the names that come and go in a directory as well, not what is written to its files. Once more is no more.
-    pub fn add_names(&mut self, dir: &Path) {
-        if let Ok(changes) = &self.changes
-            && let Err(why) = changes.add_names(dir)
-        {
-            self.changes = Err(why);
-        }
+    /// Watches the names that come and go in a directory as well, not what is written to its files. Once more is no more. Nothing where it
+    /// polls.
+    pub fn add_names(&mut self, dir: &Path) -> Option<DirMark> {
+        let added = self.changes.as_mut().ok()?.add_names(dir);
+        self.kept(added)
+    }
+
+    /// What happened to names until now, since this was asked last. Nothing where it polls. All else that changed is told by the next
+    /// [`Watch::wait`].
+    ///
+    /// # Errors
+    /// Status 3 when read(2) fails.
+    pub fn take_names(&mut self) -> Result<Vec<NameChange>, Failure> {
+        let Ok(changes) = &mut self.changes else { return Ok(Vec::new()) };
+        self.is_untold |= changes.drain().map_err(|error| Failure::io("wait for changes", &error))?;
+        Ok(changes.take_names())
     }
 
     /// Watches what is written to an open file as well, whatever its name is by now; `path` is for words. Nothing where it polls.
     pub fn add_file(&mut self, file: &File, path: &Path) -> Option<Mark> {
-        match self.changes.as_ref().ok()?.add_file(file, path) {
-            Ok(mark) => Some(mark),
-            Err(why) => {
-                self.changes = Err(why);
-                None
-            }
-        }
+        let added = self.changes.as_ref().ok()?.add_file(file, path);
+        self.kept(added)
+    }
+
+    /// What cannot be watched has to be polled.
+    fn kept<M>(&mut self, added: Result<M, String>) -> Option<M> {
+        added.map_err(|why| self.changes = Err(why)).ok()
     }
 
     /// Watches a file no more. A file that was added twice has one mark.
@@ -82,6 +120,22 @@ impl Watch {
     /// # Errors
     /// Status 3 when poll(2) or read(2) fail.
     pub fn wait(&mut self, output: BorrowedFd<'_>, timeout: Option<Duration>) -> Result<Woken, Failure> {
+        if std::mem::take(&mut self.is_untold) {
+            return Ok(Woken::Changed);
+        }
+        // No events asked for: an error or a hang-up is always told.
+        self.wait_for(PollFd::new(output, PollFlags::empty()), timeout)
+    }
+
+    /// As [`Watch::wait`], or until the output has room, which is told before any change: changes that never end must not keep output back.
+    ///
+    /// # Errors
+    /// As [`Watch::wait`].
+    pub fn wait_for_room(&mut self, output: BorrowedFd<'_>, timeout: Option<Duration>) -> Result<Woken, Failure> {
+        self.wait_for(PollFd::new(output, PollFlags::POLLOUT), timeout)
+    }
+
+    fn wait_for(&mut self, output: PollFd<'_>, timeout: Option<Duration>) -> Result<Woken, Failure> {
         let limit = match &self.changes {
             Ok(_) => timeout,
             Err(_) => Some(timeout.map_or(POLL_EVERY, |timeout| timeout.min(POLL_EVERY))),
@@ -91,21 +145,21 @@ impl Watch {
             // Rounded up: to wake a little early would be a round more for nothing.
             let left = until.map(|until| until.saturating_duration_since(Instant::now()).as_micros().div_ceil(1000));
             let left = left.map_or(PollTimeout::NONE, |left_ms| PollTimeout::try_from(left_ms).unwrap_or(PollTimeout::MAX));
-            // No events asked for: an error or a hang-up is always told.
-            let output = PollFd::new(output, PollFlags::empty());
+            let output = output.clone();
             let woken = match &self.changes {
                 Ok(changes) => {
                     let mut fds = [output, PollFd::new(changes.fd(), PollFlags::POLLIN)];
-                    poll(&mut fds, left).map(|_| fds.map(|fd| fd.any().unwrap_or(true)))
+                    poll(&mut fds, left).map(|_| fds.map(|fd| fd.revents().unwrap_or(PollFlags::POLLERR)))
                 }
                 Err(_) => {
                     let mut fds = [output];
-                    poll(&mut fds, left).map(|_| [fds[0].any().unwrap_or(true), false])
+                    poll(&mut fds, left).map(|_| [fds[0].revents().unwrap_or(PollFlags::POLLERR), PollFlags::empty()])
                 }
             };
-            match woken {
-                Ok([true, _]) => return Ok(Woken::ReaderGone),
-                Ok([_, true]) => {
+            match woken.map(|events| events.map(|events| (events, !events.is_empty()))) {
+                Ok([(output, true), _]) if output != PollFlags::POLLOUT => return Ok(Woken::ReaderGone),
+                Ok([(_, true), _]) => return Ok(Woken::Room),
+                Ok([_, (_, true)]) => {
                     if let Ok(changes) = &mut self.changes {
                         changes.drain().map_err(|error| Failure::io("wait for changes", &error))?;
                     }
@@ -181,7 +235,7 @@ mod tests {
     #[test]
     fn a_reader_that_leaves_wakes_the_idle_writer_told_or_polling() {
         let dir = tempfile::tempdir().expect("a directory");
-        for mut watch in [Watch::new(&[dir.path()]), Watch { changes: Err("to test it".into()) }] {
+        for mut watch in [Watch::new(&[dir.path()]), Watch { changes: Err("to test it".into()), is_untold: false }] {
             let (reader, writer) = output();
             let leaving = std::thread::spawn(move || drop(reader));
             let woken = std::iter::repeat_with(|| watch.wait(writer.as_fd(), None)).find(|woken| *woken != Ok(Woken::Changed));
@@ -193,7 +247,7 @@ mod tests {
     #[test]
     fn polling_looks_again_after_a_while_and_keeps_a_shorter_timeout() {
         let (_reader, writer) = output();
-        let mut watch = Watch { changes: Err("to test it".into()) };
+        let mut watch = Watch { changes: Err("to test it".into()), is_untold: false };
         assert_eq!(watch.wait(writer.as_fd(), None), Ok(Woken::Changed));
         assert_eq!(watch.wait(writer.as_fd(), Some(Duration::from_millis(2))), Ok(Woken::TimedOut));
         assert!(watch.polling().is_some());
@@ -207,7 +261,7 @@ mod tests {
         let mut file = fs::File::create(&path).expect("created");
         let mut other = fs::File::create(dir.path().join("other")).expect("created");
         let mut watch = Watch::new(&[]);
-        watch.add_names(dir.path());
+        let _ = watch.add_names(dir.path());
         let mark = watch.add_file(&file, &path);
         if watch.polling().is_some() {
             return;
@@ -230,6 +284,49 @@ mod tests {
         watch.distrust("to test it".into());
         assert_eq!(watch.polling(), Some("to test it"));
         assert!(watch.add_file(&file, &path).is_none());
+    }
+
+    #[test]
+    fn what_happens_to_names_is_told_in_its_order() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (_reader, writer) = output();
+        let mut watch = Watch::new(&[]);
+        let mark = watch.add_names(dir.path());
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("a"), "x").expect("written");
+        fs::create_dir(at("dir")).expect("created");
+        fs::rename(at("a"), at("a rather long name")).expect("renamed");
+        fs::remove_file(at("a rather long name")).expect("removed");
+        assert_eq!(watch.wait(writer.as_fd(), LONG), Ok(Woken::Changed));
+        let Some(mark) = mark else { return };
+        let changes = watch.take_names().expect("taken");
+        assert!(changes.iter().all(|change| change.dir == mark));
+        let told: Vec<_> = changes.iter().map(|told| (told.name.to_str().expect("a name"), told.change)).collect();
+        let [("a", Change::Created), ("a", Change::MovedFrom(one)), (long, Change::MovedTo(two)), (gone, Change::Removed)] = told[..]
+        else {
+            panic!("{told:?}");
+        };
+        assert_eq!((one, long, gone), (two, "a rather long name", "a rather long name"));
+        fs::write(at("b"), "x").expect("written");
+        assert_eq!(watch.take_names().expect("taken").len(), 1, "what no wait was told of, too");
+        assert_eq!(watch.take_names(), Ok(vec![]));
+        assert_eq!(watch.wait(writer.as_fd(), Some(Duration::ZERO)), Ok(Woken::Changed), "what was taken with the names is still told");
+        assert_eq!(watch.wait(writer.as_fd(), Some(Duration::ZERO)), Ok(Woken::TimedOut));
+    }
+
+    #[test]
+    fn who_waits_for_room_is_told_of_changes_too_and_of_a_reader_that_left() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (reader, mut writer) = output();
+        let mut watch = Watch::new(&[dir.path()]);
+        assert_eq!(watch.wait_for_room(writer.as_fd(), LONG), Ok(Woken::Room));
+        while watch.wait_for_room(writer.as_fd(), Some(Duration::ZERO)) == Ok(Woken::Room) {
+            writer.write_all(&[0; 4096]).expect("written");
+        }
+        fs::write(dir.path().join("a"), "x").expect("written");
+        assert_eq!(watch.wait_for_room(writer.as_fd(), LONG), Ok(Woken::Changed));
+        drop(reader);
+        assert_eq!(watch.wait_for_room(writer.as_fd(), LONG), Ok(Woken::ReaderGone));
     }
 
     #[test]
