@@ -197,6 +197,17 @@ proptest! {
     }
 
     #[test]
+    fn what_is_special_in_a_string_is_found_where_a_look_at_each_byte_finds_it(
+        line in prop::collection::vec(prop_oneof![20 => any::<u8>().prop_map(|b| b | 0x80), 60 => Just(b'x'), 1 => 0u8..0x24, 1 => Just(b'\\')], 0..150),
+        at in any::<prop::sample::Index>(),
+    ) {
+        let is_special = |b: &u8| matches!(b, b'"' | b'\\' | 0..=0x1f);
+        let at = at.index(line.len() + 1);
+        prop_assert_eq!(skip_plain(&line, at), line[at..].iter().position(is_special).map_or(line.len(), |n| at + n));
+        prop_assert_eq!(is_plain(&line[at..]), !line[at..].iter().any(is_special));
+    }
+
+    #[test]
     fn a_good_record_with_a_byte_changed_is_judged_as_the_oracle_does(v in value(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
         let mut line = serde_json::to_vec(&serde_json::json!({ "k": v })).expect("JSON");
         prop_assert!(Scanner::new().check(&line).is_ok());
