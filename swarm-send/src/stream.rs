@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::fd::AsFd;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use swarm_common::exit::{Exit, Failure};
+use swarm_common::exit::{self, Exit, Failure};
 use swarm_common::journal::Journal;
 use swarm_common::json::{self, Scanner};
 use swarm_common::message::Message;
@@ -12,6 +12,7 @@ use swarm_common::ndjson::{self, Lines, Out, Piece, Rejects, TooLong};
 
 use crate::answer::{self, Refusal};
 use crate::batch::{Batch, Origin, Told};
+use crate::cli::NAME;
 use crate::gate::Gate;
 
 /// A stream of records into the journal.
@@ -35,6 +36,10 @@ pub fn run(journal: &Journal, gate: &mut Gate, out: Option<Out>, rejects: Reject
     let mut lines = Lines::new(ndjson::stdin()?);
     let mut stream = Stream { journal, gate, out, rejects, scanner: Scanner::new(), batch: Batch::default(), worst: Exit::Yes };
     let read = stream.read(&mut lines);
+    if read.is_ok() && lines.number() == 0 && stream.out.is_some() {
+        // Who forgot the text, in a job without a terminal, would take the silence for success.
+        exit::say(NAME, "nothing was sent: no text, and nothing on standard input");
+    }
     // Also when something failed: what was accepted before it is stored and answered.
     let stored = stream.store();
     stream.rejects.sum_up();

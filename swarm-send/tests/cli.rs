@@ -119,6 +119,13 @@ fn records_go_through_a_pipe_and_options_fill_what_they_leave_out() {
 }
 
 #[test]
+fn an_empty_input_sends_nothing_and_says_so() {
+    let swarm = Swarm::new();
+    swarm.to_one(&[]).write_stdin("").assert().success().stdout("").stderr(contains("nothing was sent"));
+    swarm.to_one(&["-q"]).write_stdin("").assert().success().stderr("");
+}
+
+#[test]
 fn a_record_brings_its_own_sender_where_none_is_set_and_anothers_must_be_forced() {
     let swarm = Swarm::new();
     let from = |id: &str| format!("{{\"sender_id\":\"{id}\",\"recipients\":[\"x\"],\"content\":\"c\"}}\n");
