@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::exit::Failure;
 use crate::journal::{self, Draft};
-use crate::json::{self, Scanner, Str, Value, Walk};
+use crate::json::{self, Fault, Scanner, Str, Value, Walk};
 use crate::ndjson::LINE_BYTES_MAX;
 use crate::{identity, options, text};
 
@@ -254,14 +254,15 @@ pub struct Accepted {
 pub fn parse_data(given: &str) -> Result<Vec<u8>, Failure> {
     let wrong = |why: String| Failure::wrong(format!("--data: {why}")).hint("one JSON object, like '{\"files\":[\"a.rs\"]}'");
     // As the field of a record, which is where its depth counts. Two fields mean that it closed the record itself.
-    let line = format!("{{\"data\":{given}\n}}");
+    const BEFORE: &str = "{\"data\":";
+    let line = format!("{BEFORE}{given}\n}}");
     let mut data = Vec::new();
     Scanner::new()
         .members(line.as_bytes(), |_, value| {
             data.push(object("data", value));
             Walk::On
         })
-        .map_err(|fault| wrong(fault.to_string()))?;
+        .map_err(|fault| wrong(Fault { at: fault.at.saturating_sub(BEFORE.len()), ..fault }.to_string()))?;
     match data.pop() {
         Some(data_given) if data.is_empty() => data_given.map_err(|failure| wrong(failure.what)),
         _ => Err(wrong("more than one value".into())),
@@ -477,6 +478,7 @@ mod tests {
             let failure = parse_data(wrong).expect_err(wrong);
             assert!(failure.what.starts_with("--data: "), "{}", failure.what);
         }
+        assert_eq!(parse_data("{a:1}").expect_err("no JSON").what, "--data: not JSON: expected a key in quotes at byte 2");
     }
 
     proptest! {

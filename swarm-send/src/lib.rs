@@ -18,9 +18,10 @@ use std::io::{self, IsTerminal};
 use swarm_common::exit::{Exit, Failure};
 use swarm_common::identity;
 use swarm_common::message::Message;
-use swarm_common::ndjson::{Out, Rejects};
+use swarm_common::ndjson::{self, Out, Rejects};
 use swarm_common::store::Store;
 
+use crate::answer::Refusal;
 use crate::batch::{Batch, Origin, Told};
 use crate::cli::{Input, NAME, Request};
 use crate::gate::Gate;
@@ -41,19 +42,22 @@ pub fn send(request: Request) -> Result<Exit, Failure> {
     let mut gate = Gate::new(&store, own, request.is_forced, request.defaults)?;
     let mut out = if request.is_quiet { None } else { Some(Out::stdout()?) };
     match request.input {
-        Input::Text(content) => one(&store, &mut gate, content, &mut out),
-        Input::TextFromStdin => one(&store, &mut gate, text::from_stdin()?, &mut out),
+        Input::Text(content) => one(&store, &mut gate, Ok(content), &mut out),
+        Input::TextFromStdin => one(&store, &mut gate, text::from_stdin(), &mut out),
         Input::Records => {
+            let input = ndjson::stdin()?;
+            ndjson::refuse_loop(&input, "standard input", request.reject.as_deref())?;
             let rejects = Rejects::new(NAME, request.reject.as_deref(), request.is_strict)?;
-            stream::run(&store.journal(), &mut gate, out, rejects)
+            stream::run(input, &store.journal(), &mut gate, out, rejects)
         }
     }
 }
 
 /// One message.
-fn one(store: &Store, gate: &mut Gate, content: String, out: &mut Option<Out>) -> Result<Exit, Failure> {
+fn one(store: &Store, gate: &mut Gate, content: Result<String, Failure>, out: &mut Option<Out>) -> Result<Exit, Failure> {
     let mut print = |line: &[u8]| out.as_mut().map_or(Ok(()), |out| out.line(line).and_then(|()| out.flush()));
-    let accepted = match gate.pass(Message { content: Some(content), ..Message::default() }) {
+    let message = content.map(|content| Message { content: Some(content), ..Message::default() });
+    let accepted = match message.map_err(Refusal::from).and_then(|message| gate.pass(message)) {
         Ok(accepted) => accepted,
         Err(refusal) => {
             print(&answer::refused(None, &refusal))?;

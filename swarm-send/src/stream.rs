@@ -28,12 +28,12 @@ struct Stream<'a> {
     worst: Exit,
 }
 
-/// Sends what comes on standard input, to its end.
+/// Sends what comes on `input`, to its end.
 ///
 /// # Errors
 /// Status 3 when the system failed; with `--strict` the first refusal. What was accepted before is stored.
-pub fn run(journal: &Journal, gate: &mut Gate, out: Option<Out>, rejects: Rejects) -> Result<Exit, Failure> {
-    let mut lines = Lines::new(ndjson::stdin()?);
+pub fn run(input: File, journal: &Journal, gate: &mut Gate, out: Option<Out>, rejects: Rejects) -> Result<Exit, Failure> {
+    let mut lines = Lines::new(input);
     let mut stream = Stream { journal, gate, out, rejects, scanner: Scanner::new(), batch: Batch::default(), worst: Exit::Yes };
     let read = stream.read(&mut lines);
     if read.is_ok() && lines.number() == 0 && stream.out.is_some() {
@@ -43,7 +43,14 @@ pub fn run(journal: &Journal, gate: &mut Gate, out: Option<Out>, rejects: Reject
     // Also when something failed: what was accepted before it is stored and answered.
     let stored = stream.store();
     stream.rejects.sum_up();
-    read.and(stored)?;
+    read.and(stored).map_err(|failure| {
+        if failure.exit != Exit::System {
+            return failure;
+        }
+        // Who sends the rest again has to know where it begins.
+        let hint = format!("{}\nstopped at line {}: what follows it was not sent", failure.hint, lines.number());
+        failure.hint(hint.trim_start())
+    })?;
     Ok(if stream.rejects.are_kept() { Exit::Yes } else { stream.worst })
 }
 

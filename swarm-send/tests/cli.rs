@@ -78,7 +78,8 @@ fn a_dash_takes_all_of_standard_input_as_the_text() {
     swarm.to_one(&["-"]).write_stdin("two\nlines\n").assert().success();
     assert_eq!(swarm.stored()[0]["content"], "two\nlines\n");
     swarm.to_one(&["-"]).write_stdin("x".repeat(10 * 1024)).assert().success();
-    swarm.to_one(&["-"]).write_stdin("x".repeat(10 * 1024 + 1)).assert().code(2).stderr(contains("10241 bytes: at most 10240"));
+    let long = swarm.to_one(&["-"]).write_stdin("x".repeat(10 * 1024 + 1)).assert().code(2).stderr(contains("10241 bytes: at most 10240"));
+    assert_eq!(records(&long.get_output().stdout)[0]["status"], "refused", "as for a text on the command line");
     swarm.to_one(&["-"]).write_stdin(b"a\xff".to_vec()).assert().code(2).stderr(contains("not UTF-8 at byte 2"));
     swarm.to_one(&["-"]).write_stdin("").assert().code(2).stderr(contains("content is empty"));
     assert_eq!(swarm.stored().len(), 2);
@@ -116,6 +117,20 @@ fn records_go_through_a_pipe_and_options_fill_what_they_leave_out() {
         known("last", "agent-1", "QUESTION", json!(true)),
     ];
     assert_eq!(seen, expected);
+}
+
+#[test]
+fn an_input_that_its_own_output_or_rejects_make_longer_is_refused() {
+    // A one-line file grew to millions of lines: each refused line was read again.
+    let swarm = Swarm::new();
+    fs::write(swarm.0.path().join("in"), "bad\n").unwrap();
+    let send = env!("CARGO_BIN_EXE_swarm-send");
+    for rest in ["--reject in < in", "< in >> in"] {
+        let mut call = Call::new("sh");
+        call.args(["-c", &format!("exec {send} --store store --as a --to b {rest}")]).current_dir(swarm.0.path());
+        call.timeout(std::time::Duration::from_secs(20)).assert().code(2).stderr(contains("standard input is "));
+    }
+    assert_eq!(fs::read_to_string(swarm.0.path().join("in")).unwrap(), "bad\n");
 }
 
 #[test]
@@ -396,7 +411,10 @@ fn a_disk_that_is_full_stores_nothing_of_the_batch_and_the_journal_goes_on_when_
     let send = env!("CARGO_BIN_EXE_swarm-send");
     let mut call = Call::new("sh");
     call.args(["-c", &format!("ulimit -f 40; exec {send} --store store --as a --to b < input")]).current_dir(swarm.0.path());
-    let run = call.assert().code(3).stderr(contains("File too large").and(contains("nothing of it is stored")));
+    let run = call
+        .assert()
+        .code(3)
+        .stderr(contains("File too large").and(contains("nothing of it is stored")).and(contains("stopped at line 100")));
     let told = records(&run.get_output().stdout);
     assert!(told.len() == 100 && told.iter().all(|answer| answer["status"] == "failed"), "{told:?}");
     assert_eq!(swarm.stored().len(), 1);
