@@ -36,7 +36,9 @@ pub fn run(question: &Question) -> Result<Exit, Failure> {
     let Question { key, by, limit, takes, store } = question;
     let dir = Store::open(store.as_deref())?.rate_dir()?;
     let mut shared = Shared::new(dir, by.field(), *limit)?;
-    let whose = key.as_ref().map_or(Key::All, |key| Key::Of(key.as_bytes()));
+    // As in a stream, and in swarm-send: in upper or lower case it is one agent.
+    let folded = key.as_ref().map(|key| if *by == By::Sender { key.to_ascii_lowercase() } else { key.clone() });
+    let whose = folded.as_ref().map_or(Key::All, |key| Key::Of(key.as_bytes()));
     let note = &mut |words: &str| exit::say(NAME, words);
     let answer = if *takes { shared.take(whose, 1, note)? } else { shared.peek(whose, note)? };
     let mut out = Out::stdout()?;

@@ -42,6 +42,18 @@ impl Store {
 }
 
 #[test]
+fn an_agent_has_one_window_in_upper_and_in_lower_case_and_check_finds_it() {
+    // A sender got twice its limit by writing its name in two ways, and `check` looked into a third window.
+    let store = Store::new();
+    let output = store.run(&["--shared", "-n1", "--per=1h"], &[records("Zed", 1), records("zED", 1)].concat());
+    assert_eq!(stdout(&output).lines().count(), 1);
+    for name in ["Zed", "zed", "ZED"] {
+        assert_eq!(store.check(&[name, "-n1", "--per=1h"]).1, Some(1), "{name}");
+    }
+    assert_eq!(store.check(&["Zed", "-n1", "--per=1h", "--key=thread"]).1, Some(0), "other fields compare exactly");
+}
+
+#[test]
 fn eight_processes_at_once_pass_exactly_n_of_one_key() {
     let store = Store::new();
     let passed: Vec<usize> = thread::scope(|scope| {
