@@ -6,6 +6,7 @@ mod support;
 use std::os::unix::process::ExitStatusExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use support::{Following, Place, drafts, seq};
 
@@ -56,6 +57,15 @@ impl Dice {
     }
 }
 
+/// Ends the writer, also when an assertion fails: else the test would wait for it for ever.
+struct EndsWriter<'a>(&'a AtomicBool);
+
+impl Drop for EndsWriter<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn a_follower_that_is_killed_again_and_again_prints_every_record_in_the_end() {
     const KILLS: u64 = 200;
@@ -74,10 +84,13 @@ fn a_follower_that_is_killed_again_and_again_prints_every_record_in_the_end() {
             }
             last
         });
+        let ends_writer = EndsWriter(&is_enough);
         let mut dice = Dice(42);
         for _ in 0..KILLS {
             let mut following = Following::start(place.tail(&["-f", "--cursor", "a"]));
             let mut life: Life = (0..1 + dice.below(30)).map(|_| seq(&following.line())).collect();
+            // At any moment: right behind a line, where it is printed and not yet committed, and before the next one.
+            thread::sleep(Duration::from_micros(dice.below(4) * dice.below(700)));
             following.child.kill().unwrap();
             assert_eq!(following.child.wait().unwrap().signal(), Some(9), "it was alive");
             // What stdout took is printed, but for a line that was cut.
@@ -93,7 +106,7 @@ fn a_follower_that_is_killed_again_and_again_prints_every_record_in_the_end() {
             hits += u64::from(next_seq < printed);
             lives.push(life);
         }
-        is_enough.store(true, Ordering::Relaxed);
+        drop(ends_writer);
         last = writer.join().unwrap();
     });
     lives.push(place.seqs(&["--cursor", "a"]));
