@@ -82,6 +82,9 @@ impl Config {
         })?;
         let Journal { segment_bytes, keep_bytes, keep_age } = written.journal;
         let segment_bytes = segment_bytes.unwrap_or(journal::SEGMENT_BYTES);
+        if segment_bytes == 0 {
+            return Err(": segment_bytes = 0: a file of the journal must be able to hold something".into());
+        }
         Ok(Config { journal: Settings { segment_bytes, keep_bytes, keep_age }, send: written.send })
     }
 }
@@ -119,5 +122,6 @@ mod tests {
             assert!(told.starts_with(line) && told.contains(why), "{told}");
         }
         assert!(Config::parse(&vec![b' '; 65_537]).is_err());
+        assert!(Config::parse(b"[journal]\nsegment_bytes = 0\n").is_err());
     }
 }

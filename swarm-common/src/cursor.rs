@@ -78,6 +78,10 @@ impl Cursor {
         let write = || {
             platform::check_file_size(FILE_BYTES as u64)?;
             file.write_all_at(&text, 0)?;
+            // Longer where somebody wrote it by hand: what stands behind would make it garbage.
+            if file.metadata()?.len() > FILE_BYTES as u64 {
+                file.set_len(FILE_BYTES as u64)?;
+            }
             platform::sync_data(file)?;
             // Once in its life: its name, too, has to be found again after a power cut.
             if is_new { self.path.parent().map_or(Ok(()), platform::sync_dir) } else { Ok(()) }
@@ -237,6 +241,17 @@ mod tests {
         }
         fs::write(dir.path().join("a"), "{\"next_seq\":5}\n").expect("written as the hint says");
         assert_eq!(Cursor::open(dir.path(), "a", false).expect("opened").next_seq(), Some(5));
+    }
+
+    #[test]
+    fn a_cursor_that_somebody_wrote_at_length_is_moved_and_stays_one() {
+        let dir = tempfile::tempdir().expect("a directory");
+        fs::write(dir.path().join("a"), format!("{{\"note\":\"{}\",\n\"next_seq\":3}}\n", "x".repeat(90))).expect("written");
+        let mut cursor = Cursor::open(dir.path(), "a", false).expect("opened");
+        assert_eq!(cursor.next_seq(), Some(3));
+        cursor.commit(4).expect("committed");
+        drop(cursor);
+        assert_eq!(Cursor::open(dir.path(), "a", false).expect("opened").next_seq(), Some(4));
     }
 
     #[test]

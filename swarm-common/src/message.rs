@@ -20,6 +20,9 @@ pub const THREAD_BYTES_MAX: usize = 128;
 /// The longest message type, in bytes.
 pub const TYPE_BYTES_MAX: usize = 32;
 
+/// So much of a wrong value is shown in an error, in characters.
+const SHOWN_MAX: usize = 64;
+
 /// The recipient that stands for everybody.
 pub const ALL: &str = "@all";
 /// What a message is where nothing else was said.
@@ -280,11 +283,11 @@ pub fn is_type(text: &str) -> bool {
 ///
 /// # Errors
 /// Status 2, with the rule.
-pub fn check_type(text: &str) -> Result<(), Failure> {
-    if is_type(text) {
+pub fn check_type(name: &str) -> Result<(), Failure> {
+    if is_type(name) {
         return Ok(());
     }
-    Err(Failure::wrong(format!("'{text}' is no message type"))
+    Err(Failure::wrong(format!("'{}' is no message type", text::excerpt(name.as_bytes(), SHOWN_MAX)))
         .hint(format!("a letter, then letters, digits and '-', at most {TYPE_BYTES_MAX}: like review-request")))
 }
 
@@ -323,7 +326,8 @@ fn recipients(given: Vec<String>) -> Result<Vec<String>, Failure> {
         }
         if id != ALL {
             if id.starts_with('@') {
-                return Err(Failure::wrong(format!("'{id}' is no group that is known here")).hint(format!("everybody: {ALL}")));
+                return Err(Failure::wrong(format!("'{}' is no group that is known here", text::excerpt(id.as_bytes(), SHOWN_MAX)))
+                    .hint(format!("everybody: {ALL}")));
             }
             identity::check("recipient", &id)?;
         }

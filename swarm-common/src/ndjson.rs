@@ -10,6 +10,8 @@ use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -232,6 +234,9 @@ pub fn print(page: &str) -> Result<Exit, Failure> {
     Ok(Exit::Yes)
 }
 
+/// How long is waited for room in a pipe that does not block.
+const FULL_PIPE_PAUSE: Duration = Duration::from_millis(1);
+
 /// Gathered before it is written.
 const WRITE_BYTES: usize = 65_536;
 
@@ -317,8 +322,18 @@ impl<W: Write> Out<W> {
         done
     }
 
-    fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        self.to.write_all(bytes).map_err(|error| Failure::io("write the output", &error))
+    fn write(&mut self, mut bytes: &[u8]) -> Result<(), Failure> {
+        while !bytes.is_empty() {
+            match self.to.write(bytes) {
+                Ok(0) => return Err(Failure::io("write the output", &io::ErrorKind::WriteZero.into())),
+                Ok(n) => bytes = &bytes[n..],
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // Programs that never block (node, asyncio) share their pipes with us as they are.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(FULL_PIPE_PAUSE),
+                Err(error) => return Err(Failure::io("write the output", &error)),
+            }
+        }
+        Ok(())
     }
 }
 
@@ -478,6 +493,33 @@ mod tests {
         let lines = read_all(&input[..]);
         let shape: Vec<(u64, usize, bool)> = lines.iter().map(|(n, l, long)| (*n, l.len(), *long)).collect();
         assert_eq!(shape, [(1, LINE_BYTES_MAX, false), (2, LINE_BYTES_MAX + 1, true), (3, 0, false), (4, 4, false)]);
+    }
+
+    /// A pipe that does not block, and is full every other time.
+    struct Full(Vec<u8>, bool);
+
+    impl Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.1 = !self.1;
+            if self.1 {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            let n = bytes.len().min(3);
+            self.0.extend_from_slice(&bytes[..n]);
+            Ok(n)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn an_output_that_does_not_block_gets_everything_all_the_same() {
+        // Under node and asyncio, all but the first 64 KiB was lost.
+        let mut out = Out::to(Full(Vec::new(), false));
+        out.line(b"a line").and_then(|()| out.flush()).expect("written");
+        assert_eq!(out.to.0, b"a line\n");
     }
 
     proptest! {

@@ -58,6 +58,7 @@ impl Batch {
 
     /// Adds the answer to a record that was refused.
     pub fn answer(&mut self, line: Vec<u8>) {
+        self.bytes += line.len();
         self.entries.push(Entry::Answered(line));
     }
 

@@ -60,7 +60,8 @@ fn one(store: &Store, gate: &mut Gate, content: Result<String, Failure>, out: &m
     let accepted = match message.map_err(Refusal::from).and_then(|message| gate.pass(message)) {
         Ok(accepted) => accepted,
         Err(refusal) => {
-            print(&answer::refused(None, &refusal))?;
+            // Whether anybody hears the answer or not: it is refused.
+            let _ = print(&answer::refused(None, &refusal));
             return Err(refusal.failure);
         }
     };
@@ -68,7 +69,10 @@ fn one(store: &Store, gate: &mut Gate, content: Result<String, Failure>, out: &m
     batch.push(Origin::default(), accepted);
     batch.store(&store.journal(), &mut |told| match told {
         Told::Answer(line) => print(line),
-        Told::Refused(_, refusal) => print(&answer::refused(None, refusal)).and(Err(refusal.failure.clone())),
+        Told::Refused(_, refusal) => {
+            let _ = print(&answer::refused(None, refusal));
+            Err(refusal.failure.clone())
+        }
     })?;
     Ok(Exit::Yes)
 }

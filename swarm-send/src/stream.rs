@@ -43,7 +43,12 @@ pub fn run(input: File, journal: &Journal, gate: &mut Gate, out: Option<Out>, re
     // Also when something failed: what was accepted before it is stored and answered.
     let stored = stream.store();
     stream.rejects.sum_up();
-    read.and(stored).map_err(|failure| {
+    let done = read.and(stored);
+    if done.as_ref().is_err_and(Failure::is_quiet) && stream.worst > Exit::Yes && !stream.rejects.are_kept() {
+        // Nobody hears the answers any more; the status still says that something was refused.
+        return Ok(stream.worst);
+    }
+    done.map_err(|failure| {
         if failure.exit != Exit::System {
             return failure;
         }
