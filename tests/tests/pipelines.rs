@@ -168,6 +168,22 @@ fn hostile_text_on_a_terminal_is_shown_and_not_obeyed() {
 }
 
 #[test]
+fn a_file_size_limit_on_the_output_is_told_and_kills_nobody() {
+    // The kernel's SIGXFSZ ended the programs without a word, with status 153.
+    let dir = tempfile::tempdir().unwrap();
+    output(dir.path(), "yes '{\"msg_type\":\"INFO\",\"content\":\"x\"}' | head -n 3000 > big");
+    for call in
+        ["swarm-filter big > out", "swarm-tail big > out", "swarm-ratelimit --over mark < big > out", "swarm-filter --reject out < bad"]
+    {
+        output(dir.path(), "yes '{' | head -n 3000 > bad");
+        let done = shell(dir.path(), &format!("rm -f out; ulimit -f 1; {call}")).output().unwrap();
+        let said = String::from_utf8_lossy(&done.stderr);
+        assert_eq!(done.status.code(), Some(3), "{call}: {said}");
+        assert!(said.contains("File too large"), "{call}: {said}");
+    }
+}
+
+#[test]
 fn the_scene_of_make_demo_plays_to_its_end() {
     let dir = tempfile::tempdir().unwrap();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/demo.sh");

@@ -18,6 +18,7 @@ pub use watch::{Change, NameChange, Watch, Woken};
 use std::fs::File;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
@@ -28,6 +29,13 @@ use nix::sys::resource::{Resource, getrlimit};
 /// What open(2) or fsync(2) answer.
 pub fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
+}
+
+/// From here on a write over the file size limit (`ulimit -f`) is an error like any other. The kernel's way is SIGXFSZ, which ends the
+/// process without a word.
+pub fn survive_file_size_limit() {
+    // Where no handler can be had, it stays the kernel's way.
+    let _ = signal_hook::flag::register(nix::sys::signal::Signal::SIGXFSZ as i32, Arc::default());
 }
 
 /// Refuses a file of so many bytes where a resource limit (`ulimit -f`) would. Asked before the write, because the kernel
