@@ -69,7 +69,8 @@ pub(super) fn append(
     }
     let now = (world.now)();
     let timestamp = live.timestamp.map_or(now, |last| last.max(now));
-    let segment = live.prepare(dir, settings, timestamp, note).map_err(failed)?;
+    // Retention goes by the clock: the journal's time never comes back from a writer whose clock was a year ahead, and all history would go.
+    let segment = live.prepare(dir, settings, now, note).map_err(failed)?;
     let lines = render(batch, &receipts, first_seq, timestamp);
 
     match segment.write(&lines, stored, world) {

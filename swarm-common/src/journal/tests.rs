@@ -431,6 +431,23 @@ fn retention_by_age_goes_by_the_last_record_of_a_segment() {
 }
 
 #[test]
+fn one_writer_whose_clock_was_a_year_ahead_does_not_make_the_others_remove_what_is_kept() {
+    let (_dir, mut journal) = journal(500);
+    journal.settings.keep_age = Some(Duration::from_secs(30 * 86_400));
+    let now: Timestamp = "2026-11-23T12:00:00Z".parse().expect("a timestamp");
+    for _ in 0..20 {
+        store_at(&journal, now, "x");
+    }
+    journal.settings.keep_age = None;
+    store_at(&journal, now + SignedDuration::from_hours(365 * 24), "from the future");
+    journal.settings.keep_age = Some(Duration::from_secs(30 * 86_400));
+    for _ in 0..20 {
+        store_at(&journal, now, "x");
+    }
+    assert_eq!(journal.bounds().map(|bounds| bounds.oldest_seq), Ok(1));
+}
+
+#[test]
 fn a_reader_that_begins_past_the_end_waits_for_its_seq() {
     let (_dir, journal) = journal(500);
     store_many(&journal, 3);
