@@ -20,6 +20,8 @@ pub const THREAD_BYTES_MAX: usize = 128;
 /// The longest message type, in bytes.
 pub const TYPE_BYTES_MAX: usize = 32;
 
+/// The most recipients of one message.
+pub const RECIPIENTS_MAX: usize = 1024;
 /// So much of a wrong value is shown in an error, in characters.
 const SHOWN_MAX: usize = 64;
 
@@ -318,8 +320,11 @@ fn recipients(given: Vec<String>) -> Result<Vec<String>, Failure> {
     if given.is_empty() {
         return Err(Failure::wrong("no recipients").hint(format!("--to agent-1,agent-2, or {ALL} for everybody")));
     }
-    let mut recipients: Vec<String> = Vec::with_capacity(given.len());
     let count = given.len();
+    if count > RECIPIENTS_MAX {
+        return Err(Failure::wrong(format!("{count} recipients: at most {RECIPIENTS_MAX} are allowed")).hint(format!("everybody: {ALL}")));
+    }
+    let mut recipients: Vec<String> = Vec::with_capacity(count);
     for id in given {
         if id == ALL && count > 1 {
             return Err(Failure::wrong(format!("{ALL} means everybody, and stands alone")));
@@ -423,6 +428,7 @@ mod tests {
             ("content", json!("a\0b"), "NUL"),
             ("content", json!(7), "\"content\" is a number, not a string"),
             ("recipients", json!([]), "no recipients"),
+            ("recipients", json!(vec!["b"; 1025]), "1025 recipients: at most 1024"),
             ("recipients", json!("b"), "\"recipients\" is a string, not an array"),
             ("recipients", json!(["a/b"]), "recipient: 'a/b' is no agent id"),
             ("recipients", json!(["../x"]), "no agent id"),
