@@ -2,7 +2,7 @@
 //!
 //! It is built in two steps. The parser writes down the *text* of the pattern as a graph of tokens ([`Graph`]), in which the braces
 //! are forks: its paths are the expansions, and it is no larger than the text. [`Nfa::new`] walks that graph together with where in a
-//! component it stands ([`Place`]), which settles what a star means there: two stars side by side are `**` whichever braces they
+//! component it stands (`Place`), which settles what a star means there: two stars side by side are `**` whichever braces they
 //! came from, and anything else in their component is refused. What a legal path is, the automaton does not know: [`Legal`] does.
 
 /// Characters, as sorted ranges that do not touch; never `/`, never NUL.
