@@ -19,6 +19,7 @@ use swarm_common::exit::{Exit, Failure};
 use swarm_common::identity;
 use swarm_common::message::Message;
 use swarm_common::ndjson::{self, Out, Rejects};
+use swarm_common::platform;
 use swarm_common::store::Store;
 
 use crate::answer::Refusal;
@@ -40,6 +41,10 @@ pub fn send(request: Request) -> Result<Exit, Failure> {
     let store = Store::open(request.store.as_deref())?;
     let own = identity::own(request.own.as_deref())?;
     let mut gate = Gate::new(&store, own, request.is_forced, request.defaults)?;
+    // Where there is an output, it sees to that.
+    if request.is_quiet {
+        platform::survive_file_size_limit();
+    }
     let mut out = if request.is_quiet { None } else { Some(Out::stdout()?) };
     match request.input {
         Input::Text(content) => one(&store, &mut gate, Ok(content), &mut out),

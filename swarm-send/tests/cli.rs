@@ -134,6 +134,16 @@ fn an_input_that_its_own_output_or_rejects_make_longer_is_refused() {
 }
 
 #[test]
+fn a_file_size_limit_on_the_rejects_is_told_without_answers_too() {
+    let swarm = Swarm::new();
+    fs::write(swarm.0.path().join("bad"), "not a record\n".repeat(1000)).unwrap();
+    let send = env!("CARGO_BIN_EXE_swarm-send");
+    let mut call = Call::new("sh");
+    call.args(["-c", &format!("ulimit -f 1; exec {send} -q --store store --as a --to b --reject r < bad")]).current_dir(swarm.0.path());
+    call.assert().code(3).stderr(contains("File too large"));
+}
+
+#[test]
 fn an_empty_input_sends_nothing_and_says_so() {
     let swarm = Swarm::new();
     swarm.to_one(&[]).write_stdin("").assert().success().stdout("").stderr(contains("nothing was sent"));
