@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, de};
 
 use crate::exit::Failure;
 use crate::journal::{self, Settings};
-use crate::{store, text, time};
+use crate::{files, text, time};
 
 /// More is no config.
 const FILE_BYTES_MAX: u64 = 65_536;
@@ -60,7 +60,7 @@ impl Config {
     /// Status 2 for what is wrong in it, with the line; 3 when it cannot be read.
     pub fn read(path: &Path) -> Result<Config, Failure> {
         let failed = |error: io::Error| Failure::io(format_args!("read {}", path.display()), &error);
-        let Some(file) = store::open_if_there(path).map_err(failed)? else { return Ok(Config::default()) };
+        let Some(file) = files::open_if_there(path).map_err(failed)? else { return Ok(Config::default()) };
         let mut bytes = Vec::new();
         file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
         Config::parse(&bytes).map_err(|why| Failure::wrong(format!("{}{why}", path.display())).hint("what can stand there: man swarm"))

@@ -1,14 +1,13 @@
 //! A named reader's place in the journal: one small file in `.swarm/cursors/`, a JSON object padded to a fixed length, so that moving it
 //! is one write in place. It never looks into the journal.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use fs2::FileExt as _;
-
 use crate::exit::Failure;
+use crate::files;
 use crate::json::{Scanner, Str, Value, Walk};
 use crate::platform;
 
@@ -39,17 +38,8 @@ impl Cursor {
         }
         let path = dir.join(name);
         let failed = |error: io::Error| Failure::io(format_args!("open the cursor {}", path.display()), &error);
-        let mut options = OpenOptions::new();
-        options.read(true);
-        if !peek {
-            options.write(true).create(true).truncate(false).mode(0o600);
-        }
-        let file = match options.open(&path) {
-            Err(error) if peek && error.kind() == io::ErrorKind::NotFound => {
-                return Ok(Cursor { name: name.to_string(), path, file: None, next_seq: None });
-            }
-            file => file.map_err(failed)?,
-        };
+        let file = if peek { files::open_if_there(&path) } else { files::open_or_create(&path).map(Some) }.map_err(failed)?;
+        let Some(file) = file else { return Ok(Cursor { name: name.to_string(), path, file: None, next_seq: None }) };
         if !peek {
             lock(&file, name, &path)?;
         }
@@ -94,20 +84,14 @@ impl Cursor {
 
 /// Takes the reader's lock, or says who could have it.
 fn lock(file: &File, name: &str, path: &Path) -> Result<(), Failure> {
-    loop {
-        match file.try_lock_exclusive() {
-            Ok(()) => return Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.raw_os_error() == fs2::lock_contended_error().raw_os_error() => {
-                let hint = format!(
-                    "end it (fuser {} tells its process), or give this reader a name of its own\nto look without moving it: --peek",
-                    path.display()
-                );
-                return Err(Failure::no(format!("the cursor '{name}' is in use by another reader")).hint(hint));
-            }
-            Err(error) => return Err(Failure::io(format_args!("lock the cursor {}", path.display()), &error)),
-        }
+    if files::try_lock_file(file).map_err(|error| Failure::io(format_args!("lock the cursor {}", path.display()), &error))? {
+        return Ok(());
     }
+    let hint = format!(
+        "end it (fuser {} tells its process), or give this reader a name of its own\nto look without moving it: --peek",
+        path.display()
+    );
+    Err(Failure::no(format!("the cursor '{name}' is in use by another reader")).hint(hint))
 }
 
 /// The file's text. Who peeks may meet a commit half copied, so it is read until two reads agree.

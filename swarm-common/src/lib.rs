@@ -9,6 +9,7 @@
 pub mod config;
 pub mod cursor;
 pub mod exit;
+pub mod files;
 pub mod identity;
 pub mod journal;
 pub mod json;

@@ -3,15 +3,16 @@
 
 use std::env;
 use std::ffi::OsStr;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::unistd::geteuid;
 
 use crate::config::Config;
 use crate::exit::Failure;
+use crate::files;
 use crate::journal::Journal;
 
 /// What a store is called where nobody chose a name.
@@ -86,13 +87,8 @@ impl Store {
 
     fn below(&self, name: &str) -> Result<PathBuf, Failure> {
         let dir = self.dir.join(name);
-        match create_dir(&dir) {
-            Ok(()) => Ok(dir),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(dir),
-            // On a read-only file system mkdir(2) may say so before it says that the directory is there.
-            Err(_) if dir.is_dir() => Ok(dir),
-            Err(error) => Err(Failure::io(format_args!("make {}", dir.display()), &error)),
-        }
+        files::create_dir(&dir).map_err(|error| Failure::io(format_args!("make {}", dir.display()), &error))?;
+        Ok(dir)
     }
 }
 
@@ -155,10 +151,7 @@ fn make(dir: &Path) -> Result<(), Failure> {
     let failed = |error: io::Error| {
         Failure::io(format_args!("make the store {}", dir.display()), &error).hint(format!("another place: --store DIR, or {VARIABLE}=DIR"))
     };
-    match DirBuilder::new().recursive(true).mode(0o700).create(dir) {
-        Ok(()) => ignore(dir).map_err(failed),
-        Err(error) => Err(failed(error)),
-    }
+    files::create_dir(dir).and_then(|()| ignore(dir)).map_err(failed)
 }
 
 /// Keeps git out of it. Another process may do the same at the same time.
@@ -213,23 +206,6 @@ fn stranger(dir: &Path) -> Option<std::ffi::OsString> {
         return None;
     }
     fs::read_dir(dir).ok()?.flatten().map(|entry| entry.file_name()).find(|name| !ENTRIES.iter().any(|ours| name == ours))
-}
-
-/// A directory for its owner alone.
-fn create_dir(dir: &Path) -> io::Result<()> {
-    DirBuilder::new().mode(0o700).create(dir)
-}
-
-/// Opens a file of the store for reading; `None` where there is none.
-///
-/// # Errors
-/// What open(2) answers otherwise.
-pub fn open_if_there(path: &Path) -> io::Result<Option<File>> {
-    match File::open(path) {
-        Ok(file) => Ok(Some(file)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
 }
 
 #[cfg(test)]

@@ -1,19 +1,17 @@
 //! Appending: under the lock, one write, one sync, then the answer.
 
 use std::collections::HashMap;
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
-use fs2::FileExt;
 use jiff::Timestamp;
 
 use super::ids::{self, Ids};
 use super::line::{self, Due};
 use super::{AppendError, Draft, Outcome, Receipt, Settings, find, segments};
 use crate::exit::{self, Failure};
-use crate::{json, platform, time};
+use crate::{files, json, platform, time};
 
 /// What the journal asks of the world; a test brings its own clock, and a disk that is full or broken.
 #[derive(Clone, Copy)]
@@ -93,28 +91,16 @@ pub(super) fn append(
     Ok(receipts)
 }
 
-/// Takes the writers' lock. The file is made once and stays: whoever replaced it would let two writers in.
+/// Takes the writers' lock.
 fn lock(dir: &Path) -> io::Result<File> {
     let path = dir.join("lock");
-    let open = || OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
-    let file = match open() {
+    match files::lock(&path, true) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            create_dir(dir)?;
-            open()?
+            files::create_dir(dir)?;
+            files::lock(&path, true)
         }
-        file => file?,
-    };
-    loop {
-        match file.lock_exclusive() {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            locked => return locked.map(|()| file),
-        }
+        locked => locked,
     }
-}
-
-/// Creates the journal's directory, for its owner alone.
-pub(super) fn create_dir(dir: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
 /// The journal's end, as the holder of the lock finds it.

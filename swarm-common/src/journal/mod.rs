@@ -20,6 +20,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::exit::Failure;
+use crate::files;
 use crate::ndjson::LINE_BYTES_MAX;
 use crate::platform::Watch;
 pub use read::{Reader, Step};
@@ -173,7 +174,7 @@ impl Journal {
     /// A watch that wakes when something is appended. Create it before reading to the end, so that nothing falls between.
     pub fn watch(&self) -> Watch {
         // Nothing was ever sent: a directory that is not there cannot be watched. If it cannot be made, the watch polls.
-        let _ = append::create_dir(&self.dir);
+        let _ = files::create_dir(&self.dir);
         Watch::new(&[&self.dir])
     }
 }

@@ -17,9 +17,8 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use fs2::FileExt as _;
 use swarm_common::exit::{self, Failure};
-use swarm_common::platform;
+use swarm_common::{files, platform};
 
 use crate::spec::Limit;
 use crate::window::{IDLE, Key, Rule, Taken};
@@ -101,7 +100,7 @@ impl Shared {
                 Some(file) => file,
                 None => self.open(&name)?,
             };
-            let locked = lock(&file, true).and_then(|()| file.metadata());
+            let locked = files::lock_file(&file, true).and_then(|()| file.metadata());
             let meta = locked.map_err(|error| self.failed("lock", &name, &error))?;
             if meta.nlink() == 0 {
                 // Swept away between our opening and our locking it.
@@ -109,7 +108,7 @@ impl Shared {
             }
             let answer = self.ask(&file, &name, key, n, true, note);
             // Closing would unlock too, but the file stays open for the next record.
-            let unlocked = fs2::FileExt::unlock(&file).map_err(|error| self.failed("unlock", &name, &error));
+            let unlocked = files::unlock_file(&file).map_err(|error| self.failed("unlock", &name, &error));
             if self.open.len() >= OPEN_MAX {
                 self.open.clear();
             }
@@ -124,12 +123,9 @@ impl Shared {
     /// As [`take`].
     pub fn peek(&self, key: Key<'_>, note: &mut dyn FnMut(&str)) -> Result<Answer, Failure> {
         let name = name::file_name(&self.field, key, &self.limit);
-        let file = match File::open(self.dir.join(&name)) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Answer { taken: Taken::Yes, used: 0 }),
-            Err(error) => return Err(self.failed("read", &name, &error)),
-        };
-        lock(&file, false).map_err(|error| self.failed("lock", &name, &error))?;
+        let file = files::open_if_there(&self.dir.join(&name)).map_err(|error| self.failed("read", &name, &error))?;
+        let Some(file) = file else { return Ok(Answer { taken: Taken::Yes, used: 0 }) };
+        files::lock_file(&file, false).map_err(|error| self.failed("lock", &name, &error))?;
         self.ask(&file, &name, key, 1, false, note)
     }
 
@@ -154,13 +150,11 @@ impl Shared {
 
     fn open(&self, name: &str) -> Result<File, Failure> {
         let path = self.dir.join(name);
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).mode(0o600);
-        match options.open(&path) {
+        match OpenOptions::new().read(true).write(true).open(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 // Who makes a file looks whether others can go: so there are never more than the keys of two hours.
                 sweep_if_due(&self.dir);
-                options.create(true).truncate(false).open(&path).map_err(|error| self.failed("create", name, &error))
+                files::open_or_create(&path).map_err(|error| self.failed("create", name, &error))
             }
             opened => opened.map_err(|error| self.failed("open", name, &error)),
         }
@@ -175,16 +169,6 @@ impl Shared {
 /// Time since the boot, sleep included.
 pub(crate) fn boottime_us() -> i64 {
     i64::try_from(platform::boottime().as_micros()).unwrap_or(i64::MAX)
-}
-
-fn lock(file: &File, exclusive: bool) -> io::Result<()> {
-    loop {
-        let locked = if exclusive { file.lock_exclusive() } else { fs2::FileExt::lock_shared(file) };
-        match locked {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            locked => return locked,
-        }
-    }
 }
 
 /// Forgets the keys that were idle for an hour, once an hour. What it cannot do is done the next time: forgetting is housekeeping, and
@@ -212,7 +196,7 @@ fn sweep(dir: &Path, boot_id: &str, now_us: i64) {
         let path = entry.path();
         let Ok(file) = OpenOptions::new().read(true).write(true).open(&path) else { continue };
         // Whoever holds it is using it.
-        if file.try_lock_exclusive().is_ok() && file::is_idle(&file, &limit, boot_id, now_us).unwrap_or(false) {
+        if files::try_lock_file(&file).unwrap_or(false) && file::is_idle(&file, &limit, boot_id, now_us).unwrap_or(false) {
             // Under the lock. A file that another sweep removed before we locked it has no name, and a new one of the same
             // name is not ours to remove.
             if file.metadata().is_ok_and(|meta| meta.nlink() > 0) {
@@ -303,10 +287,10 @@ mod tests {
         sweep(dir.path(), BOOT_ID, after(IDLE / 2));
         assert_eq!(names().len(), 5);
         let held = File::open(dir.path().join("held@1-per-1s")).expect("opened");
-        held.lock_exclusive().expect("locked");
+        files::lock_file(&held, true).expect("locked");
         sweep(dir.path(), BOOT_ID, after(2 * IDLE));
         assert_eq!(names(), ["a@1-per-10800s", "bad@1-per-1s", "held@1-per-1s", "somebody's notes"]);
-        fs2::FileExt::unlock(&held).expect("unlocked");
+        files::unlock_file(&held).expect("unlocked");
         sweep(dir.path(), "another boot", after(Duration::ZERO));
         assert_eq!(names(), ["bad@1-per-1s", "somebody's notes"], "times of another boot say nothing");
         assert!(is_yes(short.take(Key::Of(b"a"), 1, &mut quiet)), "an open file that was swept away is opened anew");
