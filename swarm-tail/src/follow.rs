@@ -156,7 +156,7 @@ impl Follower {
         while !lines.is_empty() {
             match self.watch.wait_for_room(self.out.fd(), None)? {
                 Woken::ReaderGone => return Err(ndjson::reader_gone()),
-                Woken::Changed | Woken::TimedOut => drop(self.notice()?),
+                Woken::Changed | Woken::TimedOut | Woken::Ended => drop(self.notice()?),
                 Woken::Room => {
                     let until = lines.end.min(lines.start + PIECE_BYTES);
                     self.out.lines(&self.block[lines.start..until])?;

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
@@ -11,11 +11,12 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, FcntlArg, fallocate, fcntl};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
+use nix::sys::signal::kill;
 use nix::sys::statfs::{Statfs, fstatfs, statfs};
 use nix::time::{ClockId, clock_gettime};
-use nix::unistd::read;
+use nix::unistd::{Pid, read};
 
-use super::watch::{Change, NameChange};
+use super::watch::{Change, Drained, NameChange};
 
 /// Puts a file's bytes on disk. After a failure do not call it again: the kernel reports a lost page once, and then says
 /// OK (measured, LESSONS).
@@ -37,6 +38,61 @@ pub fn boottime() -> Duration {
 /// When `/proc` is not there.
 pub fn boot_id() -> io::Result<String> {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_string())
+}
+
+/// When a process began, in ticks since the boot; `None` when no living one has that pid.
+///
+/// # Errors
+/// When `/proc` is not there, speaks of another pid namespace, or hides that process.
+pub(super) fn process_start(pid: u32) -> io::Result<Option<String>> {
+    let Some(raw) = i32::try_from(pid).ok().filter(|&pid| pid > 0) else { return Ok(None) };
+    // Without it every process would seem gone. One that was mounted for another namespace (`unshare -p` alone) shows strangers.
+    if fs::read_link("/proc/self")?.as_os_str().as_bytes() != std::process::id().to_string().as_bytes() {
+        return Err(io::Error::other("/proc shows another pid namespace"));
+    }
+    match fs::read(format!("/proc/{pid}/stat")) {
+        Ok(stat) => living_since(&stat).ok_or_else(|| io::Error::other(format!("/proc/{pid}/stat is not what proc(5) says"))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(Errno::ESRCH as i32) => {
+            // Mounted with hidepid=2 it does not show the processes of others, which kill(2) knows all the same.
+            if kill(Pid::from_raw(raw), None) == Err(Errno::ESRCH) { Ok(None) } else { Err(error) }
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The start in a line of `/proc/PID/stat`, `Some(None)` when that process has ended; `None` when it is no such line.
+fn living_since(stat: &[u8]) -> Option<Option<String>> {
+    // The name may hold anything, parentheses and what is not UTF-8 too: the fields begin after the last one.
+    let fields = stat.get(memchr::memrchr(b')', stat)? + 1..)?;
+    let fields: Vec<&str> = std::str::from_utf8(fields).ok()?.split_ascii_whitespace().collect();
+    // Fields 3, 20 and 22 of proc(5).
+    let (state, threads, start) = (*fields.first()?, *fields.get(17)?, *fields.get(19)?);
+    let has_ended = match state {
+        "X" | "x" => true,
+        // A main thread that ended before the others looks like that, and its process lives.
+        "Z" => threads.parse::<u32>().ok()? <= 1,
+        _ => false,
+    };
+    Some((!has_ended).then(|| start.to_string()))
+}
+
+/// The pid namespace of this process; `None` where the kernel has none.
+///
+/// # Errors
+/// When it cannot be told.
+pub(super) fn process_space() -> io::Result<Option<String>> {
+    match fs::read_link("/proc/self/ns/pid") {
+        // pid:[4026531836]
+        Ok(link) => Ok(Some(link.to_string_lossy().chars().filter(char::is_ascii_digit).collect())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// A descriptor that becomes readable when the process ends; `None` when there is no such process, or the kernel is older than 5.3.
+pub(super) fn process_end(pid: u32) -> Option<OwnedFd> {
+    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw)?;
+    rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok()
 }
 
 /// Takes room on the disk for bytes that are about to be written, so that the write does not stop in the middle. The file's length
@@ -64,6 +120,8 @@ pub(super) struct Changes {
     inotify: Inotify,
     /// What happened to names since they were taken; `None` where nobody wants to know.
     names: Option<Vec<NameChange>>,
+    /// A file is watched for who holds it.
+    is_held: bool,
 }
 
 /// One watched file.
@@ -98,6 +156,14 @@ const NAMES: AddWatchFlags = AddWatchFlags::IN_CREATE
 /// What wakes: not reading, opening or closing, which readers and the writers' lock do all the time.
 const WAKING: AddWatchFlags = NAMES.union(AddWatchFlags::IN_MODIFY);
 
+/// A file that somebody holds open or locked: its name goes (of one that is open that is a change of its links, IN_ATTRIB), or a
+/// descriptor that could write it is closed, as it is when its process dies.
+const HELD: AddWatchFlags = AddWatchFlags::IN_MODIFY
+    .union(AddWatchFlags::IN_CLOSE_WRITE)
+    .union(AddWatchFlags::IN_ATTRIB)
+    .union(AddWatchFlags::IN_MOVE_SELF)
+    .union(AddWatchFlags::IN_DELETE_SELF);
+
 /// A file alone.
 const FILE: AddWatchFlags = AddWatchFlags::IN_MODIFY.union(AddWatchFlags::IN_MOVE_SELF);
 
@@ -115,10 +181,13 @@ impl Changes {
     pub fn of(paths: &[&Path]) -> Result<Changes, String> {
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)
             .map_err(|error| format!("inotify cannot be had: {}", error.desc()))?;
-        let changes = Changes { inotify, names: None };
+        let mut changes = Changes { inotify, names: None, is_held: false };
         for path in paths {
             let mut path = *path;
-            let mut added = changes.inotify.add_watch(path, WAKING);
+            // A directory is told of each close in it, which is what readers and the writers' lock do all the time.
+            let is_dir = path.is_dir();
+            changes.is_held |= !is_dir;
+            let mut added = changes.inotify.add_watch(path, if is_dir { WAKING } else { WAKING.union(HELD) });
             if let (Err(Errno::ENOENT), Some(parent)) = (&added, path.parent()) {
                 path = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
                 added = changes.inotify.add_watch(path, WAKING);
@@ -157,6 +226,20 @@ impl Changes {
         Ok(Mark(mark))
     }
 
+    /// Watches a file for who holds it; `None` when it is not there.
+    ///
+    /// # Errors
+    /// Why it cannot be, in words.
+    pub fn add_held(&mut self, path: &Path) -> Result<Option<Mark>, String> {
+        let mark = match self.inotify.add_watch(path, HELD) {
+            Err(Errno::ENOENT) => return Ok(None),
+            mark => mark.map_err(|error| unwatchable(path, error))?,
+        };
+        refuse_shared(path, statfs(path))?;
+        self.is_held = true;
+        Ok(Some(Mark(mark)))
+    }
+
     /// Watches a file no more.
     pub fn forget(&self, mark: Mark) {
         // A file that was removed took its watch with it.
@@ -168,54 +251,68 @@ impl Changes {
         self.inotify.as_fd()
     }
 
-    /// Takes the events that are there; false when there were none. But for names, what they say does not matter: whoever is woken looks
-    /// for himself.
+    /// Takes the events that are there. But for names and who holds a file, what they say does not matter: whoever is woken looks for
+    /// himself.
     ///
     /// # Errors
     /// What read(2) answers.
-    pub fn drain(&mut self) -> io::Result<bool> {
+    pub fn drain(&mut self) -> io::Result<Drained> {
         let mut buffer = [0; 16 * EVENT_BYTES_MAX];
-        let mut is_any = false;
+        let mut drained = Drained::default();
         loop {
             match read(self.inotify.as_fd(), &mut buffer) {
                 Ok(n) => {
-                    is_any = true;
+                    drained.is_any = true;
                     if let Some(names) = &mut self.names {
-                        names.extend(name_changes(&buffer[..n]));
+                        names.extend(events(&buffer[..n]).filter_map(name_change));
+                    }
+                    if self.is_held && !drained.is_closed {
+                        drained.is_closed = events(&buffer[..n]).any(|event| event.mask.contains(AddWatchFlags::IN_CLOSE_WRITE));
                     }
                     // Room was left, so there were no more. What comes now wakes the next wait.
                     if n + EVENT_BYTES_MAX <= buffer.len() {
-                        return Ok(true);
+                        return Ok(drained);
                     }
                 }
-                Err(Errno::EAGAIN | Errno::EINTR) => return Ok(is_any),
+                Err(Errno::EAGAIN | Errno::EINTR) => return Ok(drained),
                 Err(error) => return Err(error.into()),
             }
         }
     }
 }
 
-/// The changes of names among the events of one read(2).
-fn name_changes(mut events: &[u8]) -> Vec<NameChange> {
-    let mut changes = Vec::new();
-    while let Some((head, rest)) = events.split_at_checked(EVENT_BYTES_MIN) {
+/// One event (inotify(7)).
+struct Event<'a> {
+    watch: i32,
+    mask: AddWatchFlags,
+    cookie: u32,
+    /// Padded with NULs.
+    name: &'a [u8],
+}
+
+/// The events of one read(2).
+fn events(mut bytes: &[u8]) -> impl Iterator<Item = Event<'_>> {
+    std::iter::from_fn(move || {
+        let (head, rest) = bytes.split_at_checked(EVENT_BYTES_MIN)?;
         let field = |at: usize| u32::from_ne_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
-        let (mask, cookie) = (AddWatchFlags::from_bits_retain(field(4)), field(8));
-        let Some((name, rest)) = rest.split_at_checked(field(12) as usize) else { break };
-        events = rest;
-        let change = match mask {
-            mask if name.is_empty() || mask.contains(AddWatchFlags::IN_ISDIR) => continue,
-            mask if mask.contains(AddWatchFlags::IN_CREATE) => Change::Created,
-            mask if mask.contains(AddWatchFlags::IN_DELETE) => Change::Removed,
-            mask if mask.contains(AddWatchFlags::IN_MOVED_FROM) => Change::MovedFrom(cookie),
-            mask if mask.contains(AddWatchFlags::IN_MOVED_TO) => Change::MovedTo(cookie),
-            _ => continue,
-        };
-        // It is padded with NULs.
-        let end = memchr::memchr(0, name).unwrap_or(name.len());
-        changes.push(NameChange { dir: DirMark(field(0).cast_signed()), name: OsStr::from_bytes(&name[..end]).to_owned(), change });
-    }
-    changes
+        let (name, rest) = rest.split_at_checked(field(12) as usize)?;
+        bytes = rest;
+        Some(Event { watch: field(0).cast_signed(), mask: AddWatchFlags::from_bits_retain(field(4)), cookie: field(8), name })
+    })
+}
+
+/// What an event says about a name.
+fn name_change(event: Event<'_>) -> Option<NameChange> {
+    let change = match event.mask {
+        mask if event.name.is_empty() || mask.contains(AddWatchFlags::IN_ISDIR) => return None,
+        mask if mask.contains(AddWatchFlags::IN_CREATE) => Change::Created,
+        mask if mask.contains(AddWatchFlags::IN_DELETE) => Change::Removed,
+        mask if mask.contains(AddWatchFlags::IN_MOVED_FROM) => Change::MovedFrom(event.cookie),
+        mask if mask.contains(AddWatchFlags::IN_MOVED_TO) => Change::MovedTo(event.cookie),
+        _ => return None,
+    };
+    let end = memchr::memchr(0, event.name).unwrap_or(event.name.len());
+    Some(NameChange { dir: DirMark(event.watch), name: OsStr::from_bytes(&event.name[..end]).to_owned(), change })
 }
 
 fn unwatchable(path: &Path, error: Errno) -> String {

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::fs::File;
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::time::{ClockId, clock_gettime};
 
-use super::watch::NameChange;
+use super::watch::{Drained, NameChange};
 
 /// Puts a file's bytes on disk: with F_FULLFSYNC, since fsync(2) leaves them in the drive's cache here. A network file system that
 /// does not know it gets the fsync.
@@ -42,6 +42,38 @@ pub fn boot_id() -> io::Result<String> {
     let answer = Command::new("/usr/sbin/sysctl").args(["-n", "kern.bootsessionuuid"]).output()?;
     let id = String::from_utf8_lossy(&answer.stdout).trim().to_string();
     if id.is_empty() { Err(io::Error::other("sysctl kern.bootsessionuuid says nothing")) } else { Ok(id) }
+}
+
+/// When a process began, to the second; `None` when no living one has that pid. proc_pidinfo(3) has no safe binding, hence the command.
+///
+/// # Errors
+/// When it cannot be asked.
+pub(super) fn process_start(pid: u32) -> io::Result<Option<String>> {
+    let mut ps = Command::new("/bin/ps");
+    // The same words for everybody, whatever language and zone he has.
+    ps.args(["-o", "stat=", "-o", "lstart=", "-p", &pid.to_string()]).env("LC_ALL", "C").env("TZ", "UTC0");
+    let answer = ps.output()?;
+    let words = String::from_utf8_lossy(&answer.stdout);
+    match words.trim().split_once(char::is_whitespace) {
+        Some((state, _)) if state.starts_with('Z') => Ok(None),
+        Some((_, start)) => Ok(Some(start.split_whitespace().collect::<Vec<_>>().join(" "))),
+        // It ends with 1 where there is no such process, and says nothing.
+        None if answer.stderr.is_empty() => Ok(None),
+        None => Err(io::Error::other("ps does not tell when a process began")),
+    }
+}
+
+/// There is one space of pids.
+///
+/// # Errors
+/// None.
+pub(super) fn process_space() -> io::Result<Option<String>> {
+    Ok(None)
+}
+
+/// It would be a kqueue(2), which has no safe binding that poll(2) could wait for.
+pub(super) fn process_end(_pid: u32) -> Option<OwnedFd> {
+    None
 }
 
 /// Linux takes room on the disk before a batch is written; here a batch that does not fit is taken back.
@@ -80,6 +112,10 @@ impl Changes {
         match self.0 {}
     }
 
+    pub fn add_held(&mut self, _path: &Path) -> Result<Option<Mark>, String> {
+        match self.0 {}
+    }
+
     pub fn forget(&self, mark: Mark) {
         match mark.0 {}
     }
@@ -88,7 +124,7 @@ impl Changes {
         match self.0 {}
     }
 
-    pub fn drain(&mut self) -> io::Result<bool> {
+    pub fn drain(&mut self) -> io::Result<Drained> {
         match self.0 {}
     }
 }

@@ -1,10 +1,11 @@
-//! What differs from system to system: watching files, syncing to disk, the clock that counts sleep, the boot id. A file a
-//! system; everything else in the workspace is the same everywhere.
+//! What differs from system to system: watching files, syncing to disk, the clock that counts sleep, the boot id, processes. A file
+//! a system; everything else in the workspace is the same everywhere.
 
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(not(target_os = "linux"))]
 mod macos;
+mod process;
 mod watch;
 
 #[cfg(target_os = "linux")]
@@ -12,6 +13,7 @@ use linux as system;
 #[cfg(not(target_os = "linux"))]
 use macos as system;
 
+pub use process::{Life, Process};
 pub use system::{DirMark, Mark, boot_id, boottime, reserve, sync_data, widen_pipe};
 pub use watch::{Change, NameChange, Watch, Woken};
 

@@ -23,6 +23,8 @@ pub enum Woken {
     ReaderGone,
     /// The output takes PIPE_BUF bytes without blocking; only told to who waits for it.
     Room,
+    /// The process has ended; only told to who waits for that.
+    Ended,
 }
 
 /// What happened to a name in a watched directory.
@@ -49,6 +51,20 @@ pub enum Change {
     Removed,
 }
 
+/// What was found when the system's events were taken.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Drained {
+    /// There were some.
+    pub is_any: bool,
+    /// Somebody closed a file that is watched for who holds it.
+    pub is_closed: bool,
+}
+
+/// A close is told again after so long, then after ten times as long, up to a second: Linux tells of it before it lets go of the lock
+/// (`__fput`: fsnotify_close, then locks_remove_file), and whoever closes may lose the processor in between.
+const AGAIN_FIRST: Duration = Duration::from_millis(1);
+const AGAIN_LAST: Duration = Duration::from_secs(1);
+
 /// How often is looked where the system does not tell of changes.
 const POLL_EVERY: Duration = Duration::from_millis(100);
 
@@ -59,13 +75,15 @@ pub struct Watch {
     changes: Result<Changes, String>,
     /// Changes were taken with the names, and are still to be told.
     is_untold: bool,
+    /// When a close is told again, and how long after it was told.
+    again: Option<(Instant, Duration)>,
 }
 
 impl Watch {
     /// Watches files, and directories with what is created, written, renamed or removed in them. For a path that is not there its
     /// directory is watched.
     pub fn new(dirs_and_files: &[&Path]) -> Watch {
-        Watch { changes: Changes::of(dirs_and_files), is_untold: false }
+        Watch { changes: Changes::of(dirs_and_files), is_untold: false, again: None }
     }
 
     /// Why it looks every 100 ms instead of being told, if it does.
@@ -86,15 +104,35 @@ impl Watch {
     /// # Errors
     /// Status 3 when read(2) fails.
     pub fn take_names(&mut self) -> Result<Vec<NameChange>, Failure> {
-        let Ok(changes) = &mut self.changes else { return Ok(Vec::new()) };
-        self.is_untold |= changes.drain().map_err(|error| Failure::io("wait for changes", &error))?;
-        Ok(changes.take_names())
+        self.is_untold |= self.drain()?;
+        Ok(self.changes.as_mut().map_or_else(|_| Vec::new(), Changes::take_names))
+    }
+
+    /// Takes the system's events; false when there were none.
+    fn drain(&mut self) -> Result<bool, Failure> {
+        let Ok(changes) = &mut self.changes else { return Ok(false) };
+        let drained = changes.drain().map_err(|error| Failure::io("wait for changes", &error))?;
+        if drained.is_closed {
+            self.again = Some((Instant::now() + AGAIN_FIRST, AGAIN_FIRST));
+        }
+        Ok(drained.is_any)
     }
 
     /// Watches what is written to an open file as well, whatever its name is by now; `path` is for words. Nothing where it polls.
     pub fn add_file(&mut self, file: &File, path: &Path) -> Option<Mark> {
         let added = self.changes.as_ref().ok()?.add_file(file, path);
         self.kept(added)
+    }
+
+    /// Watches a file for who holds it as well: it wakes when a descriptor that could write it is closed, as it is when its process dies,
+    /// when it is written, when another file is renamed over it, and when it is removed. A close is told at once and, since the lock may go a
+    /// moment later, a few times more within a second. Who looks whether the file is locked opens it for reading, else he wakes himself. A
+    /// file that is not there has changed: the next wait says so. Nothing where it polls.
+    pub fn add_held(&mut self, path: &Path) -> Option<Mark> {
+        let added = self.changes.as_mut().ok()?.add_held(path);
+        let mark = self.kept(added)?;
+        self.is_untold |= mark.is_none();
+        mark
     }
 
     /// What cannot be watched has to be polled.
@@ -120,11 +158,25 @@ impl Watch {
     /// # Errors
     /// Status 3 when poll(2) or read(2) fail.
     pub fn wait(&mut self, output: BorrowedFd<'_>, timeout: Option<Duration>) -> Result<Woken, Failure> {
+        self.wait_or_end(Some(output), None, timeout)
+    }
+
+    /// As [`Watch::wait`], or until a process has ended ([`super::Process::end`]), which is told before any change. Without an output there
+    /// is no reader to lose.
+    ///
+    /// # Errors
+    /// As [`Watch::wait`].
+    pub fn wait_or_end(
+        &mut self,
+        output: Option<BorrowedFd<'_>>,
+        process: Option<BorrowedFd<'_>>,
+        timeout: Option<Duration>,
+    ) -> Result<Woken, Failure> {
         if std::mem::take(&mut self.is_untold) {
             return Ok(Woken::Changed);
         }
         // No events asked for: an error or a hang-up is always told.
-        self.wait_for(PollFd::new(output, PollFlags::empty()), timeout)
+        self.wait_for(output.map(|output| PollFd::new(output, PollFlags::empty())), process, timeout)
     }
 
     /// As [`Watch::wait`], or until the output has room, which is told before any change: changes that never end must not keep output back.
@@ -132,39 +184,36 @@ impl Watch {
     /// # Errors
     /// As [`Watch::wait`].
     pub fn wait_for_room(&mut self, output: BorrowedFd<'_>, timeout: Option<Duration>) -> Result<Woken, Failure> {
-        self.wait_for(PollFd::new(output, PollFlags::POLLOUT), timeout)
+        self.wait_for(Some(PollFd::new(output, PollFlags::POLLOUT)), None, timeout)
     }
 
-    fn wait_for(&mut self, output: PollFd<'_>, timeout: Option<Duration>) -> Result<Woken, Failure> {
+    fn wait_for(
+        &mut self,
+        output: Option<PollFd<'_>>,
+        process: Option<BorrowedFd<'_>>,
+        timeout: Option<Duration>,
+    ) -> Result<Woken, Failure> {
         let limit = match &self.changes {
             Ok(_) => timeout,
             Err(_) => Some(timeout.map_or(POLL_EVERY, |timeout| timeout.min(POLL_EVERY))),
         };
-        let until = limit.and_then(|limit| Instant::now().checked_add(limit));
+        let mut until = limit.and_then(|limit| Instant::now().checked_add(limit));
+        if let Some((again, _)) = self.again {
+            until = Some(until.map_or(again, |until| until.min(again)));
+        }
         loop {
             // Rounded up: to wake a little early would be a round more for nothing.
             let left = until.map(|until| until.saturating_duration_since(Instant::now()).as_micros().div_ceil(1000));
             let left = left.map_or(PollTimeout::NONE, |left_ms| PollTimeout::try_from(left_ms).unwrap_or(PollTimeout::MAX));
-            let output = output.clone();
-            let woken = match &self.changes {
-                Ok(changes) => {
-                    let mut fds = [output, PollFd::new(changes.fd(), PollFlags::POLLIN)];
-                    poll(&mut fds, left).map(|_| fds.map(|fd| fd.revents().unwrap_or(PollFlags::POLLERR)))
-                }
-                Err(_) => {
-                    let mut fds = [output];
-                    poll(&mut fds, left).map(|_| [fds[0].revents().unwrap_or(PollFlags::POLLERR), PollFlags::empty()])
-                }
-            };
-            match woken.map(|events| events.map(|events| (events, !events.is_empty()))) {
-                Ok([(output, true), _]) if output != PollFlags::POLLOUT => return Ok(Woken::ReaderGone),
-                Ok([(_, true), _]) => return Ok(Woken::Room),
-                Ok([_, (_, true)]) => {
-                    if let Ok(changes) = &mut self.changes {
-                        changes.drain().map_err(|error| Failure::io("wait for changes", &error))?;
-                    }
+            match self.poll(output.clone(), process, left) {
+                Ok([output, ..]) if output == PollFlags::POLLOUT => return Ok(Woken::Room),
+                Ok([output, ..]) if !output.is_empty() => return Ok(Woken::ReaderGone),
+                Ok([_, process, _]) if !process.is_empty() => return Ok(Woken::Ended),
+                Ok([_, _, changes]) if !changes.is_empty() => {
+                    self.drain()?;
                     return Ok(Woken::Changed);
                 }
+                Ok(_) if self.is_again() => return Ok(Woken::Changed),
                 Ok(_) if until.is_some_and(|until| Instant::now() >= until) => {
                     let is_poll = self.changes.is_err() && timeout.is_none_or(|timeout| timeout > POLL_EVERY);
                     return Ok(if is_poll { Woken::Changed } else { Woken::TimedOut });
@@ -174,6 +223,26 @@ impl Watch {
                 Err(error) => return Err(Failure::io("wait for changes", &error.into())),
             }
         }
+    }
+
+    /// What poll(2) says of the output, the process and the changes; nothing of those that are not there.
+    fn poll(&self, output: Option<PollFd<'_>>, process: Option<BorrowedFd<'_>>, left: PollTimeout) -> nix::Result<[PollFlags; 3]> {
+        let for_input = |fd| PollFd::new(fd, PollFlags::POLLIN);
+        let asked = [output, process.map(for_input), self.changes.as_ref().ok().map(|changes| for_input(changes.fd()))];
+        let is_asked = asked.each_ref().map(Option::is_some);
+        let mut fds: Vec<PollFd<'_>> = asked.into_iter().flatten().collect();
+        poll(&mut fds, left)?;
+        let mut told = fds.iter().map(|fd| fd.revents().unwrap_or(PollFlags::POLLERR));
+        Ok(is_asked.map(|is_asked| if is_asked { told.next() } else { None }.unwrap_or(PollFlags::empty())))
+    }
+
+    /// Whether it is time to tell of a close again.
+    fn is_again(&mut self) -> bool {
+        let now = Instant::now();
+        let Some((_, after)) = self.again.filter(|&(again, _)| now >= again) else { return false };
+        let next = after * 10;
+        self.again = (next <= AGAIN_LAST).then(|| (now + next, next));
+        true
     }
 }
 
@@ -235,7 +304,7 @@ mod tests {
     #[test]
     fn a_reader_that_leaves_wakes_the_idle_writer_told_or_polling() {
         let dir = tempfile::tempdir().expect("a directory");
-        for mut watch in [Watch::new(&[dir.path()]), Watch { changes: Err("to test it".into()), is_untold: false }] {
+        for mut watch in [Watch::new(&[dir.path()]), Watch { changes: Err("to test it".into()), is_untold: false, again: None }] {
             let (reader, writer) = output();
             let leaving = std::thread::spawn(move || drop(reader));
             let woken = std::iter::repeat_with(|| watch.wait(writer.as_fd(), None)).find(|woken| *woken != Ok(Woken::Changed));
@@ -247,7 +316,7 @@ mod tests {
     #[test]
     fn polling_looks_again_after_a_while_and_keeps_a_shorter_timeout() {
         let (_reader, writer) = output();
-        let mut watch = Watch { changes: Err("to test it".into()), is_untold: false };
+        let mut watch = Watch { changes: Err("to test it".into()), is_untold: false, again: None };
         assert_eq!(watch.wait(writer.as_fd(), None), Ok(Woken::Changed));
         assert_eq!(watch.wait(writer.as_fd(), Some(Duration::from_millis(2))), Ok(Woken::TimedOut));
         assert!(watch.polling().is_some());
