@@ -19,11 +19,13 @@ pub(super) struct World<'a> {
     pub now: &'a dyn Fn() -> Timestamp,
     pub write: &'a dyn Fn(&File, &[u8]) -> io::Result<usize>,
     pub sync_data: &'a dyn Fn(&File) -> io::Result<()>,
+    /// A batch is on disk before it is answered.
+    pub is_durable: bool,
 }
 
 /// The one there is.
 pub(super) const WORLD: World<'static> =
-    World { now: &time::now, write: &|mut file, bytes| file.write(bytes), sync_data: &platform::sync_data };
+    World { now: &time::now, write: &|mut file, bytes| file.write(bytes), sync_data: &platform::sync_data, is_durable: true };
 
 /// [`super::Journal::append`].
 pub(super) fn append(
@@ -189,8 +191,8 @@ pub(super) enum Trouble {
 
 impl Segment {
     /// One write(2) for the whole batch: a reader that sees the first byte may see a torn line, never two batches mixed.
-    /// O_APPEND alone would not give the seq, hence the lock. One sync, which is never tried again: after it failed once, the kernel takes
-    /// the lost pages for clean and says yes (measured, LESSONS).
+    /// O_APPEND alone would not give the seq, hence the lock. One sync at most, which is never tried again: after it failed once, the
+    /// kernel takes the lost pages for clean and says yes (measured, LESSONS).
     pub fn write(self, lines: &[u8], count: u64, world: World<'_>) -> Result<(), Trouble> {
         let undone = |error| Trouble::Undone { error, seen: 0 };
         platform::check_file_size(self.bytes + lines.len() as u64).map_err(undone)?;
@@ -219,7 +221,7 @@ impl Segment {
             }
             return Err(Trouble::Undone { error, seen: memchr::memchr_iter(b'\n', &lines[..written]).count() as u64 });
         }
-        (world.sync_data)(&self.file).map_err(Trouble::Unknown)
+        if world.is_durable { (world.sync_data)(&self.file).map_err(Trouble::Unknown) } else { Ok(()) }
     }
 }
 

@@ -146,6 +146,17 @@ impl Journal {
         append::append(&self.dir, &self.settings, batch, note, append::WORLD)
     }
 
+    /// As [`Journal::append`], but answers before it is on disk: the next append, rotation or committed cursor puts it there, before
+    /// anything that comes after it. For what has to be told and need not outlast a power cut. Then the last notes may be missing, or stand
+    /// there damaged, and their seqs go to other records: a reader that keeps its place without a cursor may have seen another record under
+    /// such a seq. It survives whatever is killed.
+    ///
+    /// # Errors
+    /// As [`Journal::append`].
+    pub fn note(&self, batch: &[Draft], note: &mut dyn FnMut(&str)) -> Result<Vec<Receipt>, AppendError> {
+        append::append(&self.dir, &self.settings, batch, note, append::World { is_durable: false, ..append::WORLD })
+    }
+
     /// What the journal holds now.
     ///
     /// # Errors
