@@ -21,6 +21,8 @@ pub struct Config {
     pub journal: Settings,
     /// `[send]`
     pub send: Send,
+    /// `[lock]`
+    pub lock: Lock,
 }
 
 /// `[send]`
@@ -31,12 +33,29 @@ pub struct Send {
     pub rate: Option<String>,
 }
 
+/// `[lock]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Lock {
+    /// `events = false`: what happens to leases is not told in the journal.
+    pub events: bool,
+    /// `per_worktree = true`: a lease in one git worktree says nothing about the same file in another.
+    pub per_worktree: bool,
+}
+
+impl Default for Lock {
+    fn default() -> Self {
+        Self { events: true, per_worktree: false }
+    }
+}
+
 /// The file's shape.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Written {
     journal: Journal,
     send: Send,
+    lock: Lock,
 }
 
 #[derive(Default, Deserialize)]
@@ -85,7 +104,7 @@ impl Config {
         if segment_bytes == 0 {
             return Err(": segment_bytes = 0: a file of the journal must be able to hold something".into());
         }
-        Ok(Config { journal: Settings { segment_bytes, keep_bytes, keep_age }, send: written.send })
+        Ok(Config { journal: Settings { segment_bytes, keep_bytes, keep_age }, send: written.send, lock: written.lock })
     }
 }
 
@@ -98,13 +117,16 @@ mod tests {
         assert_eq!(Config::read(Path::new("/nonexistent/config.toml")), Ok(Config::default()));
         assert_eq!(Config::parse(b"# nothing\n"), Ok(Config::default()));
         assert_eq!(Config::default().journal.segment_bytes, 10 * 1024 * 1024);
+        assert_eq!(Config::parse(b"[lock]\n").map(|config| config.lock), Ok(Lock { events: true, per_worktree: false }));
     }
 
     #[test]
     fn every_key_is_read() {
-        let text = b"[journal]\nsegment_bytes = 65536\nkeep_bytes = 1_000_000\nkeep_age = \"30d\"\n[send]\nrate = \"10/60s\"\n";
+        let text = b"[journal]\nsegment_bytes = 65536\nkeep_bytes = 1_000_000\nkeep_age = \"30d\"\n[send]\nrate = \"10/60s\"\n\
+            [lock]\nevents = false\nper_worktree = true\n";
         let journal = Settings { segment_bytes: 65536, keep_bytes: Some(1_000_000), keep_age: Some(Duration::from_secs(30 * 86_400)) };
-        assert_eq!(Config::parse(text), Ok(Config { journal, send: Send { rate: Some("10/60s".into()) } }));
+        let (send, lock) = (Send { rate: Some("10/60s".into()) }, Lock { events: false, per_worktree: true });
+        assert_eq!(Config::parse(text), Ok(Config { journal, send, lock }));
     }
 
     #[test]
@@ -115,6 +137,7 @@ mod tests {
             (b"[journal]\nkeep_age = \"soon\"\n", ":2: ", "'soon' is no span of time"),
             (b"[journal]\nkeep_bytes = -1\n", ":2: ", "-1"),
             (b"[send]\nrate = 10\n", ":2: ", "string"),
+            (b"[lock]\nevents = \"no\"\n", ":2: ", "boolean"),
             (b"[send\n", ":1: ", ""),
             (b"# \xff", ":1: ", "not UTF-8"),
         ] {
