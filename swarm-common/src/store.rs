@@ -39,16 +39,24 @@ impl Store {
     /// # Errors
     /// Status 2 when no place for a store is known, or its config is wrong; 3 when the store is not safe or cannot be used.
     pub fn open(given: Option<&OsStr>) -> Result<Store, Failure> {
-        let dir = match given.map(OsStr::to_owned).or_else(|| env::var_os(VARIABLE).filter(|dir| !dir.is_empty())) {
-            Some(dir) if dir.is_empty() => return Err(Failure::wrong("--store has an empty value").hint("name the store's directory")),
-            // Rebuilt from its parts: behind `link/` lstat(2) would look through the link.
-            Some(dir) => Path::new(&dir).components().collect(),
-            None => {
-                let here = env::current_dir().map_err(|error| Failure::io("learn the current directory", &error))?;
-                find(&here)?
-            }
-        };
+        let dir = place(given)?;
         make(&dir)?;
+        Store::at(dir)
+    }
+
+    /// As [`Store::open`], for who only looks: where there is no store yet, none is made, and `None` is the answer.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_to_read(given: Option<&OsStr>) -> Result<Option<Store>, Failure> {
+        let dir = place(given)?;
+        if fs::symlink_metadata(&dir).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+            return Ok(None);
+        }
+        Store::at(dir).map(Some)
+    }
+
+    fn at(dir: PathBuf) -> Result<Store, Failure> {
         check(&dir)?;
         let config = Config::read(&dir.join("config.toml"))?;
         Ok(Store { dir, config })
@@ -85,11 +93,61 @@ impl Store {
         self.below("rate")
     }
 
+    /// Where the leases lie.
+    ///
+    /// # Errors
+    /// Status 3 when it is missing and cannot be made.
+    pub fn locks_dir(&self) -> Result<PathBuf, Failure> {
+        self.below("locks")
+    }
+
+    /// What lease paths are relative to (DESIGN 4): the directory that holds `.swarm`; where the store has another name, the top of the git
+    /// worktree that the current directory lies in, else the current directory. In a linked worktree of the repository whose store this is:
+    /// that worktree's top, so that one lease speaks of the file in all of them. Spelled as the current directory is; which may lie outside.
+    ///
+    /// # Errors
+    /// Status 3 when the current directory or the store is gone.
+    pub fn root(&self) -> Result<PathBuf, Failure> {
+        let dir = fs::canonicalize(&self.dir).map_err(|error| Failure::io(format_args!("find {}", self.dir.display()), &error))?;
+        root(&dir, &here()?)
+    }
+
+    /// The linked worktree that the current directory lies in, by the name git knows it by (`.git/worktrees/NAME`); `None` in the main one.
+    pub fn worktree(&self) -> Option<String> {
+        let here = here().ok()?;
+        let git_dir = here.ancestors().find_map(|above| linked(&above.join(".git")))?.git_dir;
+        git_dir.file_name().map(|name| name.to_string_lossy().into_owned())
+    }
+
     fn below(&self, name: &str) -> Result<PathBuf, Failure> {
         let dir = self.dir.join(name);
         files::create_dir(&dir).map_err(|error| Failure::io(format_args!("make {}", dir.display()), &error))?;
         Ok(dir)
     }
+}
+
+/// The current directory: without a symbolic link in it, as getcwd(2) tells it.
+fn here() -> Result<PathBuf, Failure> {
+    env::current_dir().map_err(|error| Failure::io("learn the current directory", &error))
+}
+
+/// Where the store is, or is to be.
+fn place(given: Option<&OsStr>) -> Result<PathBuf, Failure> {
+    match given.map(OsStr::to_owned).or_else(|| env::var_os(VARIABLE).filter(|dir| !dir.is_empty())) {
+        Some(dir) if dir.is_empty() => Err(Failure::wrong("--store has an empty value").hint("name the store's directory")),
+        // Rebuilt from its parts: behind `link/` lstat(2) would look through the link.
+        Some(dir) => Ok(Path::new(&dir).components().collect()),
+        None => find(&here()?),
+    }
+}
+
+/// [`Store::root`] for somebody who works in `here`.
+fn root(store: &Path, here: &Path) -> Result<PathBuf, Failure> {
+    let is_ours = |git: &PathBuf| linked(git).is_some_and(|linked| linked.main.join(NAME) == store);
+    let worktree = here.ancestors().find(|above| is_ours(&above.join(".git")));
+    let top = || here.ancestors().find(|above| fs::symlink_metadata(above.join(".git")).is_ok());
+    let holder = || store.parent().filter(|_| store.file_name() == Some(OsStr::new(NAME)));
+    Ok(worktree.or_else(holder).or_else(top).unwrap_or(here).to_path_buf())
 }
 
 /// Where the store is, or is to be, for somebody who works in `here`.
@@ -123,24 +181,30 @@ fn find(here: &Path) -> Result<PathBuf, Failure> {
 /// The directory whose swarm is used in `dir`, if that is the top of a git worktree.
 fn git_root(dir: &Path) -> Option<PathBuf> {
     let git = dir.join(".git");
-    let meta = fs::symlink_metadata(&git).ok()?;
-    if meta.is_file()
-        && let Some(main) = main_worktree(&git)
-    {
-        return Some(main);
-    }
-    Some(dir.to_path_buf())
+    fs::symlink_metadata(&git).ok()?;
+    Some(linked(&git).map_or_else(|| dir.to_path_buf(), |linked| linked.main))
 }
 
-/// From a linked worktree's `.git` file to the main worktree (gitrepository-layout(5)). `None` for a submodule, whose `.git` file names a
+/// A linked git worktree (gitrepository-layout(5)).
+struct Linked {
+    /// Its own git directory: `.git/worktrees/NAME` of the main worktree.
+    git_dir: PathBuf,
+    /// The main worktree; of a bare repository its own directory, the one place that all its worktrees share.
+    main: PathBuf,
+}
+
+/// The linked worktree with this `.git` file. `None` for a main one, whose `.git` is a directory, for a submodule, whose `.git` file names a
 /// git directory of its own, and where the link is broken.
-fn main_worktree(git_file: &Path) -> Option<PathBuf> {
-    let text = fs::read_to_string(git_file).ok()?;
-    let git_dir = git_file.parent()?.join(text.strip_prefix("gitdir:")?.trim());
+fn linked(git: &Path) -> Option<Linked> {
+    if !fs::symlink_metadata(git).ok()?.is_file() {
+        return None;
+    }
+    let text = fs::read_to_string(git).ok()?;
+    let git_dir = git.parent()?.join(text.strip_prefix("gitdir:")?.trim());
     let common = fs::read_to_string(git_dir.join("commondir")).ok()?;
     let common = fs::canonicalize(git_dir.join(common.trim_end_matches('\n'))).ok()?;
-    // Of a bare repository there is no main worktree: its own directory is the one place that all its worktrees share.
-    if common.file_name() == Some(OsStr::new(".git")) { common.parent().map(Path::to_path_buf) } else { Some(common) }
+    let main = if common.file_name() == Some(OsStr::new(".git")) { common.parent()?.to_path_buf() } else { common };
+    Some(Linked { git_dir, main })
 }
 
 /// Makes the store where it is missing.
