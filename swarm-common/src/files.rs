@@ -67,6 +67,19 @@ pub fn try_lock_file(file: &File) -> io::Result<bool> {
     }
 }
 
+/// True while somebody has the lock of this file alone: the sign of life of whoever keeps it for as long as he lives.
+///
+/// # Errors
+/// What flock(2) answers otherwise.
+pub fn is_locked(file: &File) -> io::Result<bool> {
+    // Shared, so that two who ask at once do not take each other for the holder.
+    match uninterrupted(|| FileExt::try_lock_shared(file)) {
+        Ok(()) => FileExt::unlock(file).map(|()| false),
+        Err(error) if error.raw_os_error() == fs2::lock_contended_error().raw_os_error() => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
 /// Lets a lock go before the file is closed.
 ///
 /// # Errors

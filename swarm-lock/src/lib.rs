@@ -1,11 +1,19 @@
 //! `swarm-lock`: leases on paths and globs.
 //!
 //! The core is pure: [`normalise`] turns what was typed into text relative to the root, [`pattern`] parses it, [`nfa`] is what a
-//! pattern means, and [`overlap`] decides whether two patterns have a path in common, and which.
+//! pattern means, [`overlap`] decides whether two patterns have a path in common, and which, and [`conflict`] what that is to who asks.
+//! [`table`] is the leases on disk, and how a change of several files becomes one; [`lease`] a line of it. [`leases`] are the operations, each
+//! a turn under the table's lock; [`event`] what the journal hears of them.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
+pub mod clock;
+pub mod conflict;
+pub mod event;
+pub mod lease;
+pub mod leases;
 pub mod nfa;
 pub mod normalise;
 pub mod overlap;
 pub mod pattern;
+pub mod table;

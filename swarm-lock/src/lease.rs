@@ -1,0 +1,316 @@
+//! A lease, and the line that it is in the table: the part of one grant that lies in one directory.
+
+use std::borrow::Cow;
+
+use jiff::Timestamp;
+use swarm_common::json::{self, Scanner, Str, Value, Walk};
+use swarm_common::platform::{Life, Process};
+use swarm_common::time;
+
+use crate::clock::Clock;
+use crate::pattern::Pattern;
+
+/// Whether others may hold it too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Nobody else.
+    Exclusive,
+    /// Whoever asks for it shared.
+    Shared,
+}
+
+impl Mode {
+    /// As it is written.
+    pub fn word(self) -> &'static str {
+        match self {
+            Mode::Exclusive => "exclusive",
+            Mode::Shared => "shared",
+        }
+    }
+
+    /// The mode of this word.
+    pub fn of(word: &[u8]) -> Option<Mode> {
+        [Mode::Exclusive, Mode::Shared].into_iter().find(|mode| mode.word().as_bytes() == word)
+    }
+
+    /// Two who hold one path do not mind each other.
+    pub fn agrees(self, other: Mode) -> bool {
+        self == Mode::Shared && other == Mode::Shared
+    }
+
+    /// Who has this needs not ask for the other.
+    pub fn includes(self, other: Mode) -> bool {
+        self == Mode::Exclusive || other == Mode::Shared
+    }
+}
+
+/// What one grant has in one directory; or all of it, where that does not matter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// Its fencing token.
+    pub token: u64,
+    /// Who holds it.
+    pub agent_id: String,
+    /// How.
+    pub mode: Mode,
+    /// What.
+    pub patterns: Vec<Pattern>,
+    /// In how many directories' files the grant was written.
+    pub files: u32,
+    /// Since when.
+    pub since: Timestamp,
+    /// The boot that `ends_us` belongs to.
+    pub boot_id: String,
+    /// When it ends: microseconds since that boot.
+    pub ends_us: u64,
+    /// The process that it must not outlive.
+    pub tie: Option<Process>,
+    /// What for; may be empty.
+    pub reason: String,
+}
+
+/// Why a lease is not in force any more, or that it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It is in force.
+    Alive,
+    /// Its time is over, or the machine was started anew.
+    Expired,
+    /// The process that it was tied to has ended.
+    Gone,
+}
+
+impl Lease {
+    /// The lease's line, without a newline.
+    pub fn write(&self, clock: &Clock, line: &mut Vec<u8>) {
+        let Lease { token, agent_id, mode, patterns, files, since, boot_id, ends_us, tie, reason } = self;
+        line.extend_from_slice(format!("{{\"token\":{token},\"agent_id\":").as_bytes());
+        json::write_string(agent_id, line);
+        line.extend_from_slice(format!(",\"mode\":\"{}\"", mode.word()).as_bytes());
+        write_patterns(patterns, line);
+        if *files > 1 {
+            line.extend_from_slice(format!(",\"files\":{files}").as_bytes());
+        }
+        let expires_at = time::write(clock.wall(*ends_us));
+        line.extend_from_slice(format!(",\"since\":\"{}\",\"expires_at\":\"{expires_at}\"", time::write(*since)).as_bytes());
+        line.extend_from_slice(format!(",\"ends_us\":{ends_us},\"boot_id\":").as_bytes());
+        json::write_string(boot_id, line);
+        if let Some(Process { pid, start, space }) = tie {
+            line.extend_from_slice(format!(",\"pid\":{pid},\"pid_start\":").as_bytes());
+            json::write_string(start, line);
+            if let Some(space) = space {
+                line.extend_from_slice(b",\"pid_space\":");
+                json::write_string(space, line);
+            }
+        }
+        if !reason.is_empty() {
+            line.extend_from_slice(b",\"reason\":");
+            json::write_string(reason, line);
+        }
+        line.push(b'}');
+    }
+}
+
+/// `,"paths":[..],"globs":[..]`
+pub fn write_patterns(patterns: &[Pattern], line: &mut Vec<u8>) {
+    for (name, is_literal) in [("paths", true), ("globs", false)] {
+        let mut lead = format!(",\"{name}\":[");
+        for pattern in patterns.iter().filter(|pattern| pattern.is_literal() == is_literal) {
+            line.extend_from_slice(lead.as_bytes());
+            json::write_string(pattern.text(), line);
+            lead = ",".to_string();
+        }
+        if lead == "," {
+            line.push(b']');
+        }
+    }
+}
+
+/// A lease's line as it lies in the table, read and not copied.
+#[derive(Clone, Copy, Debug)]
+pub struct Row<'a> {
+    /// All of it, without its newline.
+    pub line: &'a [u8],
+    /// As in [`Lease`].
+    pub token: u64,
+    /// As in [`Lease`].
+    pub agent_id: Str<'a>,
+    /// As in [`Lease`].
+    pub mode: Mode,
+    /// As in [`Lease`].
+    pub files: u64,
+    /// As in [`Lease`].
+    pub ends_us: u64,
+    boot_id: Str<'a>,
+    paths: Option<Value<'a>>,
+    globs: Option<Value<'a>>,
+    since: Option<Str<'a>>,
+    pid: Option<u64>,
+    pid_start: Option<Str<'a>>,
+    pid_space: Option<Str<'a>>,
+    reason: Option<Str<'a>>,
+}
+
+/// A line of the table. One is read at a time, and a box for each would cost more than the room.
+#[derive(Clone, Copy, Debug)]
+#[allow(clippy::large_enum_variant)]
+pub enum Line<'a> {
+    /// A lease.
+    Lease(Row<'a>),
+    /// A file was damaged and set aside under this name: what it may have held is held by nobody knows whom.
+    Damaged(Str<'a>),
+}
+
+/// Reads a line; none where it makes no sense.
+pub fn parse<'a>(line: &'a [u8], scanner: &mut Scanner) -> Option<Line<'a>> {
+    let (mut token, mut agent_id, mut mode, mut files, mut ends_us, mut boot_id) = (None, None, None, Some(1), None, None);
+    let (mut paths, mut globs, mut since, mut reason) = (None, None, None, None);
+    let (mut pid, mut pid_start, mut pid_space, mut damaged) = (None, None, None, None);
+    let mut is_odd = false;
+    let is_whole = scanner.members(line, |key, value| {
+        if let Value::String(text) = value {
+            for (name, to) in [
+                (&b"agent_id"[..], &mut agent_id),
+                (b"since", &mut since),
+                (b"boot_id", &mut boot_id),
+                (b"pid_start", &mut pid_start),
+                (b"pid_space", &mut pid_space),
+                (b"reason", &mut reason),
+                (b"damaged", &mut damaged),
+            ] {
+                if key.is(name) {
+                    *to = Some(text);
+                    return Walk::On;
+                }
+            }
+            if key.is(b"mode") {
+                mode = Mode::of(&text.decode());
+            }
+        } else if let Value::Array(_) = value {
+            // What is not text in it would be a path that nobody sees.
+            is_odd |= !value.items().all(|item| matches!(item, Value::String(_)));
+            if key.is(b"paths") {
+                paths = Some(value);
+            } else if key.is(b"globs") {
+                globs = Some(value);
+            }
+        } else if key.is(b"token") {
+            token = value.as_u64();
+        } else if key.is(b"ends_us") {
+            ends_us = value.as_u64();
+        } else if key.is(b"files") {
+            files = value.as_u64();
+        } else if key.is(b"pid") {
+            pid = value.as_u64();
+        }
+        Walk::On
+    });
+    if is_whole != Ok(true) || is_odd {
+        return None;
+    }
+    if let Some(name) = damaged {
+        return Some(Line::Damaged(name));
+    }
+    paths.or(globs)?;
+    let row = Row {
+        line,
+        token: token?,
+        agent_id: agent_id?,
+        mode: mode?,
+        files: files?,
+        ends_us: ends_us?,
+        boot_id: boot_id?,
+        paths,
+        globs,
+        since,
+        pid,
+        pid_start,
+        pid_space,
+        reason,
+    };
+    Some(Line::Lease(row))
+}
+
+/// The line that stands for what a file that was set aside may have held.
+pub fn write_damaged(name: &str, line: &mut Vec<u8>) {
+    line.extend_from_slice(b"{\"damaged\":");
+    json::write_string(name, line);
+    line.push(b'}');
+}
+
+impl<'a> Row<'a> {
+    /// What it is about: each text, and whether it is a path rather than a glob.
+    pub fn patterns(&self) -> impl Iterator<Item = (Cow<'a, str>, bool)> + use<'a> {
+        let texts = |list: Option<Value<'a>>, is_literal| {
+            list.map(|list| list.items()).into_iter().flatten().filter_map(move |item| match item {
+                Value::String(text) => Some((text.text(), is_literal)),
+                _ => None,
+            })
+        };
+        texts(self.paths, true).chain(texts(self.globs, false))
+    }
+
+    /// True for a lease of this agent (DESIGN 2: without regard to case).
+    pub fn is_of(&self, agent_id: &str) -> bool {
+        self.agent_id.is_ignoring_case(agent_id.as_bytes())
+    }
+
+    /// Since when; the beginning of time where that cannot be read.
+    pub fn since(&self) -> Timestamp {
+        self.since.and_then(|since| time::timestamp(&since.decode())).unwrap_or(Timestamp::UNIX_EPOCH)
+    }
+
+    /// What for.
+    pub fn reason(&self) -> Cow<'a, str> {
+        self.reason.map_or(Cow::Borrowed(""), |reason| reason.text())
+    }
+
+    /// The process that it is tied to.
+    pub fn tie(&self) -> Option<Process> {
+        let pid = u32::try_from(self.pid?).ok()?;
+        Some(Process { pid, start: self.pid_start?.text().into_owned(), space: self.pid_space.map(|space| space.text().into_owned()) })
+    }
+
+    /// The tied process's number.
+    pub fn pid(&self) -> Option<u64> {
+        self.pid
+    }
+
+    /// Whether it is in force, by the clock and by the process that it is tied to.
+    pub fn standing(&self, clock: &Clock) -> Standing {
+        if !self.boot_id.is(clock.boot_id.as_bytes()) || self.ends_us <= clock.boot_us {
+            return Standing::Expired;
+        }
+        match self.tie() {
+            Some(process) if process.life() == Life::Gone => Standing::Gone,
+            _ => Standing::Alive,
+        }
+    }
+
+    /// True while it is in force.
+    pub fn is_alive(&self, clock: &Clock) -> bool {
+        self.standing(clock) == Standing::Alive
+    }
+
+    /// All of it, copied, with patterns that can be asked. A text that is none (of a newer version, perhaps) is left out.
+    pub fn lease(&self) -> Lease {
+        let patterns = self.patterns().filter_map(|(text, is_literal)| pattern(&text, is_literal)).collect();
+        Lease {
+            token: self.token,
+            agent_id: self.agent_id.text().into_owned(),
+            mode: self.mode,
+            patterns,
+            files: u32::try_from(self.files).unwrap_or(u32::MAX),
+            since: self.since(),
+            boot_id: self.boot_id.text().into_owned(),
+            ends_us: self.ends_us,
+            tie: self.tie(),
+            reason: self.reason().into_owned(),
+        }
+    }
+}
+
+/// The pattern of a text that was stored.
+pub fn pattern(text: &str, is_literal: bool) -> Option<Pattern> {
+    if is_literal { Pattern::literal(text) } else { Pattern::glob(text) }.ok()
+}

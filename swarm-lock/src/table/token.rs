@@ -1,0 +1,151 @@
+//! Fencing tokens: each larger than all before it, power cuts included, and for one sync in a thousand of them.
+//!
+//! The file says which token is next, and a ceiling that was synced before any token of its block was given. Where the next one was
+//! written is not synced: after another boot it is not believed, and a new block begins at the ceiling.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+
+use swarm_common::json::{Scanner, Value, Walk};
+use swarm_common::platform;
+
+use crate::clock::Clock;
+
+/// Tokens a sync.
+const BLOCK: u64 = 1_024;
+/// The file has this length for ever: it lies in one sector, and a write over it is whole or not at all.
+const FILE_BYTES: usize = 128;
+
+struct State {
+    next: u64,
+    ceiling: u64,
+    is_this_boot: bool,
+}
+
+/// Takes the next token from the file at `path`, under the table's lock. `is_new` says that the table never gave one; where it did and the file
+/// cannot be read, the tokens go on from the clock, in milliseconds, which is beyond all that were counted: `note` is told.
+///
+/// # Errors
+/// What the system says; no token was taken.
+pub fn take(path: &Path, clock: &Clock, is_new: bool, note: &mut dyn FnMut(&str)) -> io::Result<u64> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).mode(0o600);
+    let (file, state) = match options.open(path) {
+        Ok(file) => {
+            let state = read(&file, clock)?;
+            (file, state)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let file = options.create(true).truncate(false).open(path)?;
+            (file, is_new.then_some(State { next: 1, ceiling: 1, is_this_boot: true }))
+        }
+        Err(error) => return Err(error),
+    };
+    let state = match state {
+        Some(state) => state,
+        None => {
+            let next = u64::try_from(clock.now.as_millisecond()).unwrap_or(1);
+            note(&format!("{} cannot be read: tokens go on at {next}", path.display()));
+            State { next, ceiling: next, is_this_boot: true }
+        }
+    };
+    let token = if state.is_this_boot { state.next } else { state.ceiling };
+    if token < state.ceiling && state.is_this_boot {
+        write(&file, clock, token + 1, state.ceiling)?;
+        return Ok(token);
+    }
+    let ceiling = token.saturating_add(BLOCK);
+    write(&file, clock, token + 1, ceiling)?;
+    platform::sync_data(&file)?;
+    if file.metadata()?.len() == FILE_BYTES as u64 && state.ceiling <= token {
+        // The first block: the names above it have to be found again too.
+        for dir in path.ancestors().skip(1).take(2) {
+            platform::sync_dir(dir)?;
+        }
+    }
+    Ok(token)
+}
+
+/// The token that would come next; all that were given are below it. Nothing where the file cannot be read.
+pub fn next(path: &Path, clock: &Clock) -> Option<u64> {
+    let state = read(&File::open(path).ok()?, clock).ok()??;
+    Some(if state.is_this_boot { state.next } else { state.ceiling })
+}
+
+fn read(file: &File, clock: &Clock) -> io::Result<Option<State>> {
+    let mut bytes = [0; FILE_BYTES];
+    let mut len = 0;
+    while len < FILE_BYTES {
+        match file.read_at(&mut bytes[len..], len as u64) {
+            Ok(0) => break,
+            Ok(n) => len += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let (mut next, mut ceiling, mut is_this_boot) = (None, None, None);
+    let whole = Scanner::new().members(&bytes[..len], |key, value| {
+        match value {
+            Value::String(id) if key.is(b"boot_id") => is_this_boot = Some(id.is(clock.boot_id.as_bytes())),
+            _ if key.is(b"next") => next = value.as_u64(),
+            _ if key.is(b"ceiling") => ceiling = value.as_u64(),
+            _ => {}
+        }
+        Walk::On
+    });
+    let state = next.zip(ceiling).zip(is_this_boot).map(|((next, ceiling), is_this_boot)| State { next, ceiling, is_this_boot });
+    Ok(state.filter(|state| whole == Ok(true) && (1..=state.ceiling).contains(&state.next) && state.ceiling < u64::MAX / 2))
+}
+
+fn write(file: &File, clock: &Clock, next: u64, ceiling: u64) -> io::Result<()> {
+    let mut line = format!("{{\"next\":{next},\"ceiling\":{ceiling},\"boot_id\":\"{}\"}}", clock.boot_id);
+    debug_assert!(line.len() < FILE_BYTES, "two numbers and a boot id");
+    line.extend(std::iter::repeat_n(' ', FILE_BYTES.saturating_sub(line.len() + 1)));
+    line.push('\n');
+    file.write_all_at(line.as_bytes(), 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::Timestamp;
+
+    fn clock(boot_id: &str) -> Clock {
+        Clock { boot_id: boot_id.into(), boot_us: 1, now: Timestamp::from_second(1_800_000_000).expect("a time") }
+    }
+
+    #[test]
+    fn tokens_rise_by_one_and_after_another_boot_go_on_above_all_that_may_have_been_given() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("tokens");
+        let quiet = &mut |words: &str| panic!("{words}");
+        let (one, two) = (clock("one"), clock("two"));
+        let first: Vec<u64> = (0..3000).map(|_| take(&path, &one, true, quiet).expect("a token")).collect();
+        assert_eq!(first, (1..=3000).collect::<Vec<_>>());
+        assert_eq!(next(&path, &one), Some(3001));
+        // What a power cut may leave: the last sync's content.
+        let ceiling = 1 + 3 * BLOCK;
+        let after = take(&path, &two, false, quiet).expect("a token");
+        assert_eq!(after, ceiling, "above every token of the block that was begun");
+        assert_eq!(take(&path, &two, false, quiet).ok(), Some(after + 1));
+    }
+
+    #[test]
+    fn a_lost_or_damaged_file_is_told_and_tokens_go_on_from_the_clock() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("tokens");
+        for content in [None, Some("garbage"), Some(""), Some("{\"next\":9,\"ceiling\":2,\"boot_id\":\"one\"}")] {
+            let _ = std::fs::remove_file(&path);
+            if let Some(content) = content {
+                std::fs::write(&path, content).expect("written");
+            }
+            let mut told = 0;
+            let token = take(&path, &clock("one"), false, &mut |_| told += 1).expect("a token");
+            assert_eq!((token, told), (1_800_000_000_000, 1), "{content:?}");
+            assert_eq!(take(&path, &clock("one"), false, &mut |_| told += 1).ok(), Some(token + 1));
+            assert_eq!(told, 1);
+        }
+    }
+}
