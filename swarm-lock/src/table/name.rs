@@ -32,7 +32,7 @@ fn stem(dir: &str) -> String {
 
 /// The directory whose file this is; none where the name was cut, or is none of ours.
 pub fn dir_of(name: &str) -> Option<String> {
-    let stem = name.strip_suffix(ENDING)?;
+    let stem = name.strip_suffix(ENDING).filter(|stem| !stem.contains('~'))?;
     if stem == ROOT {
         return Some(String::new());
     }
@@ -41,12 +41,11 @@ pub fn dir_of(name: &str) -> Option<String> {
     while let Some(byte) = bytes.next() {
         dir.push(match byte {
             b'+' => b'/',
-            b'^' => bytes.next()?.to_ascii_uppercase(),
+            b'^' => bytes.next().filter(u8::is_ascii_lowercase)?.to_ascii_uppercase(),
             b'%' => {
                 let hex = [bytes.next()?, bytes.next()?];
                 u8::from_str_radix(std::str::from_utf8(&hex).ok()?, 16).ok()?
             }
-            b'~' => return None,
             byte => byte,
         });
     }
