@@ -186,6 +186,16 @@ pub fn help(tool: &Tool) -> String {
     page
 }
 
+/// What clap says of a wrong call, as a failure like any other: without its usage, and cleaned where it is said.
+pub fn wrong_call(program: &str, words: &str) -> Failure {
+    let lines = words.lines().map(str::trim).filter(|line| !line.is_empty());
+    let mut lines = lines.filter(|line| !["Usage:", "For more", "... |"].iter().any(|start| line.starts_with(start)));
+    let what = lines.next().unwrap_or("wrong call").trim_start_matches("error: ").to_string();
+    let see = format!("see {program} --help");
+    let hint: Vec<&str> = lines.chain([see.as_str()]).collect();
+    Failure::wrong(what).hint(hint.join("\n"))
+}
+
 /// A value that is text. An empty one is refused: `--from "$WHO"` with nothing in WHO must not quietly mean something else.
 ///
 /// # Errors

@@ -7,13 +7,20 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
+pub mod answer;
+pub mod cli;
 pub mod clock;
+pub mod commands;
 pub mod conflict;
 pub mod event;
+pub mod import;
 pub mod lease;
 pub mod leases;
 pub mod nfa;
 pub mod normalise;
 pub mod overlap;
 pub mod pattern;
+pub mod place;
+pub mod run;
 pub mod table;
+pub mod wait;

@@ -8,7 +8,7 @@ use clap::error::ErrorKind;
 use clap::{ArgAction, CommandFactory, Parser};
 use swarm_common::exit::{Exit, Failure};
 use swarm_common::message::{self, Message};
-use swarm_common::ndjson;
+use swarm_common::{ndjson, options};
 
 /// The program's name.
 pub const NAME: &str = "swarm-send";
@@ -207,19 +207,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<Exit, Failure> {
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
             ndjson::print(&error.render().to_string())
         }
-        Err(error) => Err(wrong(&error)),
+        Err(error) => Err(options::wrong_call(NAME, &error.render().to_string())),
     }
-}
-
-/// clap's words, as a failure like any other: without colours, and cleaned where they are said.
-fn wrong(error: &clap::Error) -> Failure {
-    let words = error.render().to_string();
-    let mut lines =
-        words.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("Usage:") && !line.starts_with("For more"));
-    let what = lines.next().unwrap_or("wrong call").trim_start_matches("error: ").to_string();
-    let mut hint: Vec<&str> = lines.filter(|line| !line.starts_with("... |")).collect();
-    hint.push("see swarm-send --help");
-    Failure::wrong(what).hint(hint.join("\n"))
 }
 
 /// Understands what was given.

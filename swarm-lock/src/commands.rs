@@ -1,0 +1,403 @@
+//! The commands: from options to a turn at the table, and from its outcome to answers.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStringExt;
+use std::time::Duration;
+
+use swarm_common::exit::{self, Exit, Failure};
+use swarm_common::ndjson::Out;
+use swarm_common::platform::Process;
+use swarm_common::store::Store;
+use swarm_common::{identity, time};
+
+use crate::answer;
+use crate::cli::{self, Asking, Caller, Chosen, Command, NAME};
+use crate::conflict::Conflict;
+use crate::lease::{Mode, Standing};
+use crate::leases::{Acquired, Done, Leases, Manner, Named, Request, Valid, Which};
+use crate::overlap;
+use crate::pattern::Pattern;
+use crate::place::{self, Place};
+use crate::table::Table;
+use crate::table::agent::Notice;
+use crate::wait;
+
+/// The longest span of a lease.
+const TTL_MAX: Duration = Duration::from_secs(30 * 86_400);
+/// The longest reason.
+const REASON_BYTES_MAX: usize = 500;
+
+/// Runs every command but `run`.
+///
+/// # Errors
+/// Status 2 for a wrong call, 3 when the system failed.
+pub fn plain(command: Command) -> Result<Exit, Failure> {
+    match command {
+        Command::Acquire(options) => acquire(options),
+        Command::Release(options) => release(options),
+        Command::Renew(options) => renew(options),
+        Command::Who(options) => who(options),
+        Command::List(options) => list(options),
+        Command::Check(options) => check(options),
+        Command::Overlap(options) => overlap(&options),
+        Command::Sweep(options) => sweep(&options),
+        Command::Import(options) => crate::import::import(&options),
+        Command::Run(_) | Command::Shim(_) => Err(Failure::wrong("no plain command")),
+    }
+}
+
+/// A swarm, for who takes part in it.
+pub struct Swarm {
+    /// Where paths are read from.
+    pub place: Place,
+    /// Its leases.
+    pub leases: Leases,
+}
+
+impl Swarm {
+    /// Opens the store, which is made where it is missing.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open(options: &cli::Place) -> Result<Swarm, Failure> {
+        Swarm::of(&Store::open(options.store.as_deref())?)
+    }
+
+    /// The same for who only looks: nothing is made. None where there is no store yet.
+    fn look(options: &cli::Place) -> Result<Option<Swarm>, Failure> {
+        Store::open_to_read(options.store.as_deref())?.map(|store| Swarm::of(&store)).transpose()
+    }
+
+    fn of(store: &Store) -> Result<Swarm, Failure> {
+        let config = &store.config().lock;
+        let mut dir = store.dir().join("locks");
+        if config.per_worktree
+            && let Some(name) = store.worktree()
+        {
+            dir.push("worktrees");
+            dir.push(name);
+        }
+        let journal = config.events.then(|| store.journal());
+        Ok(Swarm { place: Place::of(store)?, leases: Leases::new(Table::at(dir), journal) })
+    }
+}
+
+/// What there is to say besides the answers.
+#[derive(Default)]
+pub struct Aside {
+    heard: Vec<Notice>,
+}
+
+impl Aside {
+    /// Where an operation puts what its caller lost.
+    pub fn heard(&mut self) -> &mut Vec<Notice> {
+        &mut self.heard
+    }
+
+    /// Says it, on standard error.
+    pub fn say(&mut self) {
+        for notice in self.heard.drain(..) {
+            exit::say(NAME, &answer::notice(&notice, time::now()));
+        }
+    }
+}
+
+/// Words for people, at once.
+pub fn note(words: &str) {
+    exit::say(NAME, words);
+}
+
+/// Who calls.
+///
+/// # Errors
+/// Status 2 when nobody said it.
+pub fn own(caller: &Caller) -> Result<String, Failure> {
+    identity::own(caller.own.as_deref())?.ok_or_else(identity::unknown)
+}
+
+/// The span of a lease.
+///
+/// # Errors
+/// Status 2: none, zero, or too long.
+pub fn ttl(text: &str) -> Result<Duration, Failure> {
+    let span = time::span(text).map_err(|failure| named("--ttl", failure))?;
+    if span.is_zero() {
+        return Err(Failure::wrong("--ttl: a lease of no time protects nothing").hint("like 30s, 5m or 1h30m"));
+    }
+    if span > TTL_MAX {
+        return Err(Failure::wrong(format!("--ttl {text}: at most 30d")).hint("renew it, or let 'run' do that"));
+    }
+    Ok(span)
+}
+
+fn named(option: &str, mut failure: Failure) -> Failure {
+    failure.what = format!("{option}: {}", failure.what);
+    failure
+}
+
+fn reason(given: Option<&str>) -> Result<String, Failure> {
+    let reason = given.unwrap_or_default();
+    if reason.len() > REASON_BYTES_MAX {
+        return Err(Failure::wrong(format!("--reason: {} bytes, the limit is {REASON_BYTES_MAX}", reason.len())));
+    }
+    if reason.contains(['\n', '\0']) {
+        return Err(Failure::wrong("--reason: more than one line"));
+    }
+    Ok(reason.to_string())
+}
+
+/// `--wait`: none, for ever, or a span.
+///
+/// # Errors
+/// Status 2: no span.
+pub fn limit(given: Option<&str>) -> Result<Option<Option<Duration>>, Failure> {
+    match given {
+        None => Ok(None),
+        Some("") => Ok(Some(None)),
+        Some(text) => time::span(text).map(|span| Some(Some(span))).map_err(|failure| named("--wait", failure)),
+    }
+}
+
+/// What a call of `acquire` or `run` asks for.
+///
+/// # Errors
+/// Status 2 for what is wrong with it.
+pub fn request(place: &Place, agent_id: String, asking: &Asking, paths: &[OsString], tie: Option<Process>) -> Result<Request, Failure> {
+    let patterns = paths.iter().map(|path| place.pattern(path, asking.literal)).collect::<Result<Vec<_>, _>>()?;
+    Ok(Request {
+        agent_id,
+        mode: mode(asking.shared),
+        patterns: place::checked(patterns)?,
+        ttl: ttl(&asking.ttl)?,
+        reason: reason(asking.reason.as_deref())?,
+        tie,
+    })
+}
+
+fn mode(is_shared: bool) -> Mode {
+    if is_shared { Mode::Shared } else { Mode::Exclusive }
+}
+
+fn patterns(place: &Place, paths: &[OsString], is_literal: bool) -> Result<Vec<Pattern>, Failure> {
+    paths.iter().map(|path| place.pattern(path, is_literal)).collect()
+}
+
+fn acquire(options: cli::Acquire) -> Result<Exit, Failure> {
+    let cli::Acquire { paths, asking, pid, null, caller } = options;
+    let agent_id = own(&caller)?;
+    let wait = limit(asking.wait.as_deref())?;
+    let tie = pid.map(living).transpose()?;
+    let paths = match paths.as_slice() {
+        [one] if one == "-" => {
+            let names = names(null)?;
+            if names.is_empty() {
+                exit::say(NAME, "no paths on standard input: nothing to acquire");
+                return Ok(Exit::Yes);
+            }
+            names
+        }
+        _ if null => return Err(Failure::wrong("-0 is about names on standard input").hint("swarm-lock acquire -0 -")),
+        _ => paths,
+    };
+    let swarm = Swarm::open(&caller.place)?;
+    let request = request(&swarm.place, agent_id, &asking, &paths, tie)?;
+    let mut out = Out::stdout()?;
+    let mut aside = Aside::default();
+    let answer = match wait {
+        None => swarm.leases.acquire(&request, Manner::Once, aside.heard(), &mut note),
+        Some(limit) => wait::acquire(&swarm.leases, &request, limit, Some(out.fd()), aside.heard(), &mut note),
+    };
+    aside.say();
+    match answer? {
+        Acquired::Granted { lease, expires_at, is_renewed } => {
+            out.line(&answer::granted(&lease, expires_at, is_renewed))?;
+            out.flush()?;
+            Ok(Exit::Yes)
+        }
+        Acquired::Refused(conflicts) => {
+            tell(&conflicts);
+            print(&mut out, "conflict", &conflicts)?;
+            Ok(Exit::No)
+        }
+    }
+}
+
+/// The conflicts in words.
+pub fn tell(conflicts: &[Conflict]) {
+    let (told, hints) = answer::words(conflicts, time::now());
+    for (n, words) in told.iter().enumerate() {
+        let is_last = n + 1 == told.len();
+        exit::tell(NAME, &Failure::no(words).hint(if is_last { hints.join("\n") } else { String::new() }));
+    }
+}
+
+fn print(out: &mut Out, status: &str, conflicts: &[Conflict]) -> Result<(), Failure> {
+    for conflict in conflicts {
+        out.line(&answer::conflict(status, conflict))?;
+    }
+    out.flush()
+}
+
+/// The process that a lease is to end with.
+fn living(pid: u32) -> Result<Process, Failure> {
+    let found = Process::of(pid).map_err(|error| Failure::io(format_args!("look for process {pid}"), &error))?;
+    found.ok_or_else(|| Failure::wrong(format!("--pid {pid}: no such process is alive")))
+}
+
+/// The names on standard input.
+fn names(null: bool) -> Result<Vec<OsString>, Failure> {
+    let mut bytes = Vec::new();
+    // A name has at most 1,024 bytes, and a lease 10,000 of them; who sends more is told so, and does not fill the memory.
+    let limit = (place::PATHS_MAX + place::GLOBS_MAX) as u64 * 1_026;
+    let read = io::stdin().lock().take(limit).read_to_end(&mut bytes);
+    read.map_err(|error| Failure::io("read standard input", &error))?;
+    let end = if null { b'\0' } else { b'\n' };
+    let names = bytes.split(|&byte| byte == end).filter(|name| !name.is_empty());
+    let names = names.map(|name| if null { name } else { name.strip_suffix(b"\r").unwrap_or(name) });
+    Ok(names.map(|name| OsString::from_vec(name.to_vec())).collect())
+}
+
+fn release(options: cli::Release) -> Result<Exit, Failure> {
+    let cli::Release { chosen, force, reason: why, caller } = options;
+    let agent_id = own(&caller)?;
+    let why = reason(why.as_deref())?;
+    if force && why.trim().is_empty() {
+        return Err(Failure::wrong("--reason has an empty value").hint("its holder is shown it"));
+    }
+    let swarm = Swarm::open(&caller.place)?;
+    let which =
+        which(&swarm.place, &chosen)?.ok_or_else(|| Failure::wrong("which? Nothing was named").hint("paths, --token N or --all"))?;
+    let mut aside = Aside::default();
+    let done = swarm.leases.release(&agent_id, &which, force.then_some(why.as_str()), aside.heard(), &mut note);
+    aside.say();
+    finish(&agent_id, &done?, "released", "swarm-lock release --force --reason 'why'", &chosen)
+}
+
+fn renew(options: cli::Renew) -> Result<Exit, Failure> {
+    let cli::Renew { chosen, ttl: span, caller } = options;
+    let agent_id = own(&caller)?;
+    let ttl = ttl(&span)?;
+    let swarm = Swarm::open(&caller.place)?;
+    let which = which(&swarm.place, &chosen)?.unwrap_or(Which::All);
+    let mut aside = Aside::default();
+    let done = swarm.leases.renew(&agent_id, &which, ttl, None, aside.heard(), &mut note);
+    aside.say();
+    finish(&agent_id, &done?, "renewed", "", &chosen)
+}
+
+fn which(place: &Place, chosen: &Chosen) -> Result<Option<Which>, Failure> {
+    Ok(match chosen {
+        Chosen { token: Some(token), .. } => Some(Which::Token(*token)),
+        Chosen { all: true, .. } => Some(Which::All),
+        Chosen { paths, .. } if paths.is_empty() => None,
+        Chosen { paths, .. } => Some(Which::Paths(paths.iter().map(|path| place.named(path)).collect::<Result<Vec<Named>, _>>()?)),
+    })
+}
+
+/// Answers what was given back or prolonged.
+fn finish(agent_id: &str, done: &Done, status: &str, force: &str, chosen: &Chosen) -> Result<Exit, Failure> {
+    let mut out = Out::stdout()?;
+    for part in &done.parts {
+        let status = if identity::is_same(&part.agent_id, agent_id) { status } else { "stolen" };
+        out.line(&answer::part(status, part))?;
+    }
+    for (argument, holder) in &done.others {
+        let mut failure = Failure::no(format!("{argument} is held by {}, not by you", holder.agent_id));
+        if !force.is_empty() {
+            failure = failure.hint(format!("to take it away:  {force}"));
+        }
+        exit::tell(NAME, &failure);
+        out.line(&answer::refused(argument, Some(holder)))?;
+    }
+    for argument in &done.missing {
+        exit::tell(NAME, &Failure::no(format!("{argument} is not held by you under that name")).hint("what is:  swarm-lock list"));
+        out.line(&answer::refused(argument, None))?;
+    }
+    out.flush()?;
+    if done.parts.is_empty() && done.others.is_empty() && done.missing.is_empty() {
+        exit::say(NAME, "you hold no lease");
+        // Of all, there are none: that is what --all wants.
+        return Ok(if chosen.all { Exit::Yes } else { Exit::No });
+    }
+    Ok(if done.others.is_empty() && done.missing.is_empty() { Exit::Yes } else { Exit::No })
+}
+
+fn who(options: cli::Who) -> Result<Exit, Failure> {
+    let cli::Who { paths, shared, literal, caller } = options;
+    let agent_id = identity::own(caller.own.as_deref())?;
+    let Some(swarm) = Swarm::look(&caller.place)? else { return Ok(Exit::Yes) };
+    let patterns = patterns(&swarm.place, &paths, literal)?;
+    let conflicts = swarm.leases.who(agent_id.as_deref(), mode(shared), &patterns)?;
+    print(&mut Out::stdout()?, "held", &conflicts)?;
+    Ok(if conflicts.is_empty() { Exit::Yes } else { Exit::No })
+}
+
+fn list(options: cli::List) -> Result<Exit, Failure> {
+    let cli::List { paths, agent, expired, place } = options;
+    agent.as_deref().map_or(Ok(()), |agent| identity::check("--agent", agent))?;
+    let Some(swarm) = Swarm::look(&place)? else { return Ok(Exit::No) };
+    let patterns = if paths.is_empty() { None } else { Some(patterns(&swarm.place, &paths, false)?) };
+    let mut out = Out::stdout()?;
+    let mut is_any = false;
+    for listed in swarm.leases.list(patterns.as_deref(), &mut note)? {
+        let is_wanted = agent.as_deref().is_none_or(|agent| identity::is_same(agent, &listed.lease.agent_id))
+            && (listed.standing == Standing::Alive) != expired;
+        if is_wanted {
+            is_any = true;
+            out.line(&answer::listed(&listed))?;
+        }
+    }
+    out.flush()?;
+    Ok(if is_any { Exit::Yes } else { Exit::No })
+}
+
+fn check(options: cli::Check) -> Result<Exit, Failure> {
+    let cli::Check { paths, token, literal, place } = options;
+    let swarm = Swarm::look(&place)?;
+    let answers = match &swarm {
+        Some(swarm) => swarm.leases.check(token, &patterns(&swarm.place, &paths, literal)?)?,
+        None => vec![Valid::No(None); paths.len()],
+    };
+    let mut out = Out::stdout()?;
+    let refused = paths.iter().zip(&answers).filter(|(_, valid)| **valid != Valid::Yes);
+    let mut is_good = true;
+    for (path, valid) in refused {
+        is_good = false;
+        out.line(&answer::checked(token, &path.to_string_lossy(), *valid))?;
+    }
+    if is_good {
+        out.line(&answer::checked(token, "", Valid::Yes))?;
+    }
+    out.flush()?;
+    Ok(if is_good { Exit::Yes } else { Exit::No })
+}
+
+fn overlap(options: &cli::Overlap) -> Result<Exit, Failure> {
+    let place = Place::nowhere();
+    let read = |argument: &OsStr| place.read(argument, options.literal);
+    let decision = overlap::overlap(&read(&options.a)?, &read(&options.b)?);
+    let mut out = Out::stdout()?;
+    out.line(&answer::overlap(&decision))?;
+    out.flush()?;
+    Ok(if decision == overlap::Decision::Disjoint { Exit::No } else { Exit::Yes })
+}
+
+fn sweep(options: &cli::Sweep) -> Result<Exit, Failure> {
+    let swarm = Swarm::open(&options.place)?;
+    let swept = swarm.leases.sweep(options.damaged, &mut note)?;
+    let mut out = Out::stdout()?;
+    for (part, standing) in &swept.ended {
+        out.line(&answer::part(answer::standing_word(*standing), part))?;
+    }
+    out.flush()?;
+    for name in &swept.forgotten {
+        exit::say(
+            NAME,
+            &format!("forgotten: what {name} may have held; the file stays in {}", swarm.leases.table().dir().join("damaged").display()),
+        );
+    }
+    Ok(Exit::Yes)
+}
+
+pub use crate::run::{run, shim};

@@ -1,0 +1,71 @@
+//! Waiting for a lease: asleep until what is in the way may be gone.
+//!
+//! Whoever waits watches one of the things in its way: the waiter just ahead, else a lease. While that one is there, it cannot go, so it need not
+//! look at any other. So a lease that is given back wakes the first in the queue, and nobody else.
+
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
+
+use swarm_common::exit::Failure;
+use swarm_common::ndjson;
+use swarm_common::platform::{self, Watch, Woken};
+
+use crate::conflict::{Conflict, Sign, Why};
+use crate::leases::{Acquired, Leases, Manner, Request};
+use crate::table::agent::Notice;
+
+/// How often is looked after a process whose end the system does not tell.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Asks for a lease, and waits for it in the queue, at most so long; the last answer. Ends at once where the wait would close a circle, and
+/// quietly when the reader of `output` is gone.
+///
+/// # Errors
+/// As [`Leases::acquire`]; the place in the queue is left.
+pub fn acquire(
+    leases: &Leases,
+    request: &Request,
+    limit: Option<Duration>,
+    output: Option<BorrowedFd<'_>>,
+    heard: &mut Vec<Notice>,
+    note: &mut dyn FnMut(&str),
+) -> Result<Acquired, Failure> {
+    let until = limit.and_then(|limit| Instant::now().checked_add(limit));
+    let mut place = None;
+    let mut watched: Option<(Sign, Watch)> = None;
+    loop {
+        let conflicts = match leases.acquire(request, Manner::Queue(&mut place), heard, note)? {
+            Acquired::Refused(conflicts) if place.is_some() => conflicts,
+            answer => return Ok(answer),
+        };
+        let is_late = until.is_some_and(|until| until <= Instant::now());
+        let Some(sign) = nearest(&conflicts).filter(|_| !is_late) else { return Ok(Acquired::Refused(conflicts)) };
+        let watch = match &mut watched {
+            Some((same, watch)) if same == sign => watch,
+            _ => {
+                let mut watch = Watch::new(&[]);
+                watch.add_held(&sign.file);
+                watched = Some((sign.clone(), watch));
+                // It may have gone before it was watched: once more.
+                continue;
+            }
+        };
+        let end = sign.tie.as_ref().and_then(|process| process.end());
+        let left = [
+            until.map(|until| until.saturating_duration_since(Instant::now())),
+            sign.ends_us.map(|ends_us| Duration::from_micros(ends_us).saturating_sub(platform::boottime())),
+            (sign.tie.is_some() && end.is_none()).then_some(LOOK_EVERY),
+        ];
+        let woken = watch.wait_or_end(output, end.as_ref().map(std::os::fd::AsFd::as_fd), left.into_iter().flatten().min())?;
+        if woken == Woken::ReaderGone {
+            return Err(ndjson::reader_gone());
+        }
+    }
+}
+
+/// The one to watch: the waiter just ahead, who goes when those before him went; else the lease that ends last.
+fn nearest(conflicts: &[Conflict]) -> Option<&Sign> {
+    let ahead = conflicts.iter().filter(|conflict| conflict.why == Why::Waiting).map(|conflict| &conflict.sign);
+    let held = conflicts.iter().filter(|conflict| conflict.why != Why::Waiting).map(|conflict| &conflict.sign);
+    ahead.max_by_key(|sign| &sign.file).or_else(|| held.max_by_key(|sign| (sign.ends_us.is_none(), sign.ends_us, &sign.file)))
+}
