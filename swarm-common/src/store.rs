@@ -114,9 +114,7 @@ impl Store {
 
     /// The linked worktree that the current directory lies in, by the name git knows it by (`.git/worktrees/NAME`); `None` in the main one.
     pub fn worktree(&self) -> Option<String> {
-        let here = here().ok()?;
-        let git_dir = here.ancestors().find_map(|above| linked(&above.join(".git")))?.git_dir;
-        git_dir.file_name().map(|name| name.to_string_lossy().into_owned())
+        worktree(&here().ok()?)
     }
 
     fn below(&self, name: &str) -> Result<PathBuf, Failure> {
@@ -150,6 +148,12 @@ fn root(store: &Path, here: &Path) -> Result<PathBuf, Failure> {
     Ok(worktree.or_else(holder).or_else(top).unwrap_or(here).to_path_buf())
 }
 
+/// [`Store::worktree`] for somebody who works in `here`.
+fn worktree(here: &Path) -> Option<String> {
+    let linked = here.ancestors().find_map(|above| linked(&above.join(".git")))?;
+    linked.git_dir.file_name().map(|name| name.to_string_lossy().into_owned())
+}
+
 /// Where the store is, or is to be, for somebody who works in `here`.
 fn find(here: &Path) -> Result<PathBuf, Failure> {
     // Beside the nearest `.git`; of a linked worktree, the main one's.
@@ -160,15 +164,13 @@ fn find(here: &Path) -> Result<PathBuf, Failure> {
         if fs::symlink_metadata(&candidate).is_ok() {
             return Ok(candidate);
         }
-        if beside_git.is_none()
-            && let Some(root) = git_root(above)
-        {
-            // A store further up must not come between a worktree and the swarm of its repository.
+        if let Some(root) = git_root(above) {
+            // A store further up must not come between a worktree and the swarm of its repository; not for a submodule in it either.
             let candidate = root.join(NAME);
             if fs::symlink_metadata(&candidate).is_ok() {
                 return Ok(candidate);
             }
-            beside_git = Some(candidate);
+            beside_git.get_or_insert(candidate);
         }
     }
     beside_git.ok_or_else(|| {
@@ -273,114 +275,4 @@ fn stranger(dir: &Path) -> Option<std::ffi::OsString> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::os::unix::fs::{PermissionsExt, symlink};
-    use std::process::Command;
-
-    fn open(dir: &Path) -> Result<Store, Failure> {
-        Store::open(Some(dir.as_os_str()))
-    }
-
-    fn git(dir: &Path, args: &[&str]) {
-        let mut git = Command::new("git");
-        git.current_dir(dir).args(["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]).args(args);
-        let done = git.env("GIT_CONFIG_GLOBAL", "/dev/null").output().expect("git runs");
-        assert!(done.status.success(), "{done:?}");
-    }
-
-    #[test]
-    fn a_missing_store_is_made_for_its_owner_alone_and_git_ignores_it() {
-        let top = tempfile::tempdir().expect("a directory");
-        let dir = top.path().join("a/b");
-        let store = open(&dir).expect("made");
-        assert_eq!(fs::metadata(store.dir()).expect("there").permissions().mode() & 0o777, 0o700);
-        assert_eq!(fs::read_to_string(dir.join(".gitignore")).expect("there"), "*\n");
-        let cursors = store.cursors_dir().expect("made");
-        assert_eq!(fs::metadata(&cursors).expect("there").permissions().mode() & 0o777, 0o700);
-        assert_eq!(store.cursors_dir(), Ok(cursors), "and is found again");
-    }
-
-    #[test]
-    fn a_link_a_file_a_store_that_others_may_write_to_and_one_of_another_user_are_refused() {
-        let top = tempfile::tempdir().expect("a directory");
-        let real = top.path().join("real");
-        open(&real).expect("made");
-        let link = top.path().join("link");
-        symlink(&real, &link).expect("linked");
-        symlink(top.path().join("nowhere"), top.path().join("dangling")).expect("linked");
-        fs::write(top.path().join("file"), "").expect("written");
-        for (name, why) in [("link", "symbolic link"), ("link/", "symbolic link"), ("dangling", "symbolic link"), ("file", "no directory")]
-        {
-            let failure = open(&top.path().join(name)).expect_err(name);
-            assert_eq!(failure.exit.status(), 3);
-            assert!(failure.what.contains(why), "{name}: {}", failure.what);
-        }
-        assert!(!top.path().join("nowhere").exists());
-        for mode in [0o770, 0o702] {
-            fs::set_permissions(&real, fs::Permissions::from_mode(mode)).expect("changed");
-            let failure = open(&real).expect_err("open to others");
-            assert!(failure.what.contains(&format!("mode {mode:o}")) && failure.hint.contains("chmod 700"), "{failure:?}");
-        }
-        // The root directory belongs to root; a root that runs this gives a directory away instead.
-        let others = if geteuid().is_root() {
-            let others = top.path().join("others");
-            fs::create_dir(&others).expect("made");
-            std::os::unix::fs::chown(&others, Some(12345), None).expect("given away");
-            others
-        } else {
-            PathBuf::from("/")
-        };
-        let failure = open(&others).expect_err("another's");
-        assert!(failure.what.contains("belongs to user"), "{}", failure.what);
-    }
-
-    #[test]
-    fn a_directory_with_other_things_in_it_is_no_store() {
-        let top = tempfile::tempdir().expect("a directory");
-        fs::write(top.path().join("Cargo.toml"), "").expect("written");
-        let failure = open(top.path()).expect_err("a project");
-        assert!(failure.what.contains("Cargo.toml") && failure.hint.contains("/.swarm"), "{failure:?}");
-        assert!(!top.path().join(".gitignore").exists());
-    }
-
-    #[test]
-    fn the_nearest_store_upwards_is_found_else_the_place_beside_git() {
-        let top = tempfile::tempdir().expect("a directory");
-        let top = fs::canonicalize(top.path()).expect("real");
-        let deep = top.join("repo/src/deep");
-        fs::create_dir_all(&deep).expect("made");
-        if top.ancestors().all(|above| !above.join(".git").exists() && !above.join(NAME).exists()) {
-            let failure = find(&deep).expect_err("none");
-            assert!(failure.exit.status() == 2 && failure.hint.contains("--store"), "{failure:?}");
-        }
-        git(&top.join("repo"), &["init", "-q"]);
-        assert_eq!(find(&deep), Ok(top.join("repo/.swarm")));
-        fs::create_dir(top.join(NAME)).expect("made");
-        assert_eq!(find(&deep), Ok(top.join(NAME)), "what is there goes before what would be made");
-        fs::create_dir(top.join("repo/src/.swarm")).expect("made");
-        assert_eq!(find(&deep), Ok(top.join("repo/src/.swarm")), "the nearest");
-    }
-
-    #[test]
-    fn all_worktrees_of_a_repository_share_the_main_ones_store() {
-        let top = tempfile::tempdir().expect("a directory");
-        let top = fs::canonicalize(top.path()).expect("real");
-        let (main, bare) = (top.join("main"), top.join("bare.git"));
-        fs::create_dir(&main).expect("made");
-        git(&main, &["init", "-q"]);
-        git(&main, &["commit", "-q", "--allow-empty", "-m", "first"]);
-        git(&main, &["worktree", "add", "-q", "../linked"]);
-        assert_eq!(find(&top.join("linked")), Ok(main.join(NAME)));
-        // A store further up is not nearer than the repository's own.
-        fs::create_dir(top.join(NAME)).expect("made");
-        fs::create_dir(main.join(NAME)).expect("made");
-        assert_eq!(find(&top.join("linked")), Ok(main.join(NAME)));
-        fs::remove_dir(top.join(NAME)).expect("removed");
-        git(&top, &["clone", "-q", "--bare", "main", "bare.git"]);
-        git(&bare, &["worktree", "add", "-q", "../of-bare", "-b", "x"]);
-        assert_eq!(find(&top.join("of-bare")), Ok(bare.join(NAME)));
-        fs::remove_dir_all(&bare).expect("removed");
-        assert_eq!(find(&top.join("of-bare")), Ok(top.join("of-bare/.swarm")), "a broken link is no reason not to work");
-    }
-}
+mod tests;

@@ -598,6 +598,54 @@ fn a_batch_over_the_file_size_limit_stores_nothing_and_the_journal_goes_on() {
     assert_eq!(seqs(&read_all(&journal, 1)), (1..=7).collect::<Vec<_>>());
 }
 
+/// Notes so many records, without a sync.
+fn note_many(journal: &Journal, count: usize) -> Vec<u64> {
+    let note = |n| journal.note(&[draft("id", "a", &format!("note {n}"))], &mut |note| panic!("{note}")).expect("noted")[0].seq;
+    (0..count).map(note).collect()
+}
+
+#[test]
+fn a_note_is_told_at_once_and_waits_for_no_disk_but_the_next_append_does() {
+    let (_dir, journal) = journal(100_000);
+    let syncs = Cell::new(0);
+    let sync_data = |file: &File| {
+        syncs.set(syncs.get() + 1);
+        file.sync_data()
+    };
+    let world = World { sync_data: &sync_data, ..WORLD };
+    let store = |world| append(&journal.dir, &journal.settings, &[draft("id", "a", "x")], &mut |_| {}, world).expect("stored");
+    store(World { is_durable: false, ..world });
+    assert_eq!((syncs.get(), seqs(&read_all(&journal, 1))), (0, vec![1]));
+    store(world);
+    assert_eq!(syncs.get(), 1, "one file, so it syncs the note as well");
+    assert_eq!(note_many(&journal, 2), [3, 4]);
+    assert_eq!(seqs(&read_all(&journal, 1)), [1, 2, 3, 4]);
+}
+
+#[test]
+fn notes_begin_new_segments_and_what_a_dead_writer_left_is_cut_before_them() {
+    let (_dir, journal) = journal(500);
+    assert_eq!(note_many(&journal, 30), (1..=30).collect::<Vec<_>>());
+    assert!(segments_of(&journal).len() > 3);
+    add_raw(segments_of(&journal).last().expect("a segment"), b"{\"seq\":31,\"msg_");
+    let mut said = Vec::new();
+    journal.note(&[draft("id", "a", "x")], &mut |note| said.push(note.to_string())).expect("noted");
+    assert!(said.len() == 1 && said[0].contains("incomplete"), "{said:?}");
+    assert_eq!(seqs(&read_all(&journal, 1)), (1..=31).collect::<Vec<_>>());
+}
+
+/// What a disk may hold of a file after the power went: what was synced, and of the rest some blocks, perhaps fewer bytes.
+fn after_power_cut(bytes: &[u8], synced: usize, kept_bytes: usize, lost_blocks: &[usize]) -> Vec<u8> {
+    const BLOCK: usize = 512;
+    let mut left = bytes[..bytes.len().min(synced + kept_bytes)].to_vec();
+    for &block in lost_blocks {
+        let start = (synced + block * BLOCK).min(left.len());
+        let end = (start + BLOCK).min(left.len());
+        left[start..end].fill(0);
+    }
+    left
+}
+
 #[derive(Clone, Debug)]
 enum Act {
     /// So many records with contents of so many bytes, `own` of them with ids from a small set.
@@ -683,6 +731,35 @@ proptest! {
                 }
             }
             prop_assert_eq!(journal.bounds(), Ok(Bounds { oldest_seq: 1, next_seq: oracle.len() as u64 + 1 }));
+        }
+    }
+
+    #[test]
+    fn a_power_cut_takes_notes_and_nothing_that_was_appended(
+        notes in 0usize..40, kept_bytes in 0usize..6000, lost_blocks in prop::collection::vec(0usize..12, 0..4), more in 1usize..4,
+    ) {
+        let (_dir, journal) = journal(100_000);
+        note_many(&journal, 3);
+        store_many(&journal, 2);
+        let path = segments_of(&journal).remove(0);
+        let synced = fs::read(&path).expect("read");
+        note_many(&journal, notes);
+        let left = after_power_cut(&fs::read(&path).expect("read"), synced.len(), kept_bytes, &lost_blocks);
+        fs::write(&path, &left).expect("written");
+        for n in 0..more {
+            let batch = [draft("id", "a", &format!("after {n}"))];
+            journal.append(&batch, &mut |_| {}).expect("the journal goes on");
+        }
+        let met = read_all(&journal, 1);
+        let lines: Vec<(u64, &[u8])> = met.iter().filter_map(|met| match met { Met::Line(seq, line) => Some((*seq, &line[..])), _ => None }).collect();
+        prop_assert_eq!(lines[..5].iter().flat_map(|(_, line)| *line).copied().collect::<Vec<u8>>(), synced);
+        prop_assert!(lines.windows(2).all(|two| two[0].0 < two[1].0), "no seq twice");
+        for (n, (seq, line)) in lines[lines.len() - more..].iter().enumerate() {
+            let (head, tail) = (format!("{{\"seq\":{seq},"), format!("\"content\":\"after {n}\"}}\n"));
+            prop_assert!(line.starts_with(head.as_bytes()) && line.ends_with(tail.as_bytes()), "{:?}", met);
+        }
+        for (_, line) in &lines[5..lines.len() - more] {
+            prop_assert!(memchr::memmem::find(line, b"\"content\":\"note ").is_some());
         }
     }
 

@@ -345,4 +345,21 @@ mod tests {
         reserve(&file, 0, 100_000).expect("reserved");
         assert_eq!(file.metadata().expect("known").len(), 0);
     }
+
+    #[test]
+    fn a_process_may_call_itself_anything() {
+        let rest =
+            |state: &str, threads: u32| format!(" {state} 1 7 7 0 -1 4194560 1 0 0 0 2 3 0 0 20 0 {threads} 0 4711 9 9\n").into_bytes();
+        let began = || Some(Some("4711".to_string()));
+        for name in [&b"sleep"[..], b"a b", b"x) Z 1 (", b") ", b"", b"\xff\n\x1b"] {
+            let line = |rest: Vec<u8>| [&b"7 ("[..], name, b")", &rest].concat();
+            assert_eq!(living_since(&line(rest("S", 1))), began(), "{name:?}");
+            assert_eq!(living_since(&line(rest("Z", 1))), Some(None), "{name:?}");
+        }
+        assert_eq!(living_since(&[&b"7 (a)"[..], &rest("Z", 2)].concat()), began(), "its main thread has ended, and others go on");
+        assert_eq!(living_since(&[&b"7 (a)"[..], &rest("X", 0)].concat()), Some(None));
+        for garbage in ["", "7 (a)", "7 (a) S 1 2", "no parentheses"] {
+            assert_eq!(living_since(garbage.as_bytes()), None, "{garbage}");
+        }
+    }
 }

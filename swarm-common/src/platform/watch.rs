@@ -250,8 +250,11 @@ impl Watch {
 mod tests {
     use super::*;
     use std::fs;
-    use std::io::{PipeReader, PipeWriter, Write, pipe};
+    use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Write, pipe};
     use std::os::fd::AsFd;
+    use std::process::{Command, Stdio};
+
+    use fs2::FileExt;
 
     const LONG: Option<Duration> = Some(Duration::from_secs(20));
 
@@ -403,5 +406,107 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let watch = Watch::new(&[&dir.path().join("not/there")]);
         assert!(watch.polling().is_some_and(|why| why.contains("not cannot be watched")), "{:?}", watch.polling());
+    }
+
+    /// Whether what happens now is told within that time.
+    fn is_told(watch: &mut Watch, within: Option<Duration>, happens: impl FnOnce()) -> bool {
+        while watch.wait_or_end(None, None, Some(Duration::ZERO)) == Ok(Woken::Changed) {}
+        watch.again = None;
+        happens();
+        watch.wait_or_end(None, None, within) == Ok(Woken::Changed)
+    }
+
+    #[test]
+    fn a_held_file_wakes_when_it_is_let_go_written_replaced_or_removed_and_not_when_it_is_looked_at() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("held");
+        let hold = || fs::OpenOptions::new().write(true).create(true).truncate(false).open(&path).expect("opened");
+        let added = |path: &Path| {
+            let mut watch = Watch::new(&[]);
+            watch.add_held(path);
+            watch
+        };
+        let none = Some(Duration::ZERO);
+        for watch in [|path: &Path| Watch::new(&[path]), added] {
+            let mut holder = hold();
+            let mut watch = watch(&path);
+            if watch.polling().is_some() {
+                return;
+            }
+            assert!(!is_told(&mut watch, none, || drop(fs::read(&path).expect("read"))));
+            assert!(is_told(&mut watch, none, || holder.write_all(b"x").expect("written")));
+            // Not at once, all of them: a process that another test begins has our descriptors until its exec.
+            assert!(is_told(&mut watch, LONG, || drop(hold())), "another's descriptor");
+            fs::write(dir.path().join("new"), "").expect("written");
+            assert!(is_told(&mut watch, LONG, || fs::rename(dir.path().join("new"), &path).expect("renamed")), "replaced while it is held");
+            assert!(is_told(&mut watch, LONG, || drop(holder)), "the one that was watched");
+            let holder = hold();
+            watch.add_held(&path);
+            assert!(is_told(&mut watch, LONG, || fs::remove_file(&path).expect("removed")), "removed while it is held");
+            assert!(is_told(&mut watch, LONG, || drop(holder)));
+        }
+        assert!(is_told(&mut Watch::new(&[dir.path()]), none, || drop(hold())), "created");
+        assert!(!is_told(&mut Watch::new(&[dir.path()]), none, || drop(hold())), "a directory is not told who closes files in it");
+    }
+
+    #[test]
+    fn who_waits_for_a_lock_gets_it_when_its_holder_is_killed() {
+        const TEST: &str = "platform::watch::tests::who_waits_for_a_lock_gets_it_when_its_holder_is_killed";
+        const HELD: &str = "SWARM_TEST_HELD";
+        if let Some(path) = std::env::var_os(HELD) {
+            // The holder, in a process of its own.
+            let file = fs::OpenOptions::new().append(true).open(path).expect("opened");
+            file.lock_exclusive().expect("locked");
+            println!("held");
+            std::thread::sleep(Duration::from_secs(60));
+            return;
+        }
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("lock");
+        fs::write(&path, "").expect("written");
+        let mut holder = Command::new(std::env::current_exe().expect("this binary"));
+        holder.args([TEST, "--exact", "--nocapture"]).env(HELD, &path).stdout(Stdio::piped());
+        let mut holder = holder.spawn().expect("a process");
+        let said = BufReader::new(holder.stdout.take().expect("piped"))
+            .lines()
+            .find(|line| line.as_ref().is_ok_and(|line| line.ends_with("held")));
+        assert!(said.is_some());
+        let mut watch = Watch::new(&[]);
+        watch.add_held(&path);
+        let file = fs::File::open(&path).expect("opened for reading");
+        assert!(file.try_lock_exclusive().is_err(), "it is held");
+        assert_eq!(watch.wait_or_end(None, None, Some(Duration::ZERO)), Ok(Woken::TimedOut));
+        holder.kill().expect("killed");
+        while file.try_lock_exclusive().is_err() {
+            assert_eq!(watch.wait_or_end(None, None, LONG), Ok(Woken::Changed));
+        }
+        holder.wait().expect("reaped");
+    }
+
+    #[test]
+    fn a_close_is_told_again_for_the_lock_may_go_a_moment_later() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("held");
+        let holder = fs::File::create(&path).expect("created");
+        let mut watch = Watch::new(&[]);
+        if watch.add_held(&path).is_none() {
+            return;
+        }
+        drop(holder);
+        let since = Instant::now();
+        let told: Vec<_> = std::iter::repeat_with(|| watch.wait_or_end(None, None, Some(2 * AGAIN_LAST)))
+            .take_while(|woken| *woken != Ok(Woken::TimedOut))
+            .collect();
+        assert_eq!(told, [const { Ok(Woken::Changed) }; 5]);
+        assert!(since.elapsed() >= AGAIN_LAST);
+    }
+
+    #[test]
+    fn a_file_that_went_before_it_was_watched_is_a_change() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut watch = Watch::new(&[]);
+        assert!(watch.add_held(&dir.path().join("gone")).is_none());
+        assert_eq!(watch.wait_or_end(None, None, LONG), Ok(Woken::Changed));
+        assert_eq!(watch.wait_or_end(None, None, Some(Duration::ZERO)), Ok(Woken::TimedOut));
     }
 }
