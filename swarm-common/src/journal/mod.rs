@@ -14,6 +14,7 @@ mod segments;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -144,6 +145,16 @@ impl Journal {
     /// [`AppendError`] tells whether nothing was stored or nobody knows.
     pub fn append(&self, batch: &[Draft], note: &mut dyn FnMut(&str)) -> Result<Vec<Receipt>, AppendError> {
         append::append(&self.dir, &self.settings, batch, note, append::WORLD)
+    }
+
+    /// Which of the ids that the senders of these drafts chose are stored now, so that [`Journal::append`] would not store them again.
+    ///
+    /// # Errors
+    /// Status 3 when the journal cannot be read.
+    pub fn stored_ids<'a>(&self, drafts: &'a [Draft]) -> Result<HashSet<&'a str>, Failure> {
+        let Some(mut ids) = ids::Ids::of(drafts) else { return Ok(HashSet::new()) };
+        ids.search(&self.dir).map_err(|error| segments::unreadable(&self.dir, &error))?;
+        Ok(drafts.iter().filter(|draft| draft.id_is_own && ids.found(&draft.msg_id).is_some()).map(|draft| draft.msg_id.as_str()).collect())
     }
 
     /// What the journal holds now.
