@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::ids::{self, Ids};
 use super::line::{self, Due};
+use super::segments::Settle;
 use super::{AppendError, Draft, Outcome, Receipt, Settings, find, segments};
 use crate::exit::{self, Failure};
 use crate::{files, json, platform, time};
@@ -19,11 +20,12 @@ pub(super) struct World<'a> {
     pub now: &'a dyn Fn() -> Timestamp,
     pub write: &'a dyn Fn(&File, &[u8]) -> io::Result<usize>,
     pub sync_data: &'a dyn Fn(&File) -> io::Result<()>,
+    pub settle: Settle<'a>,
 }
 
 /// The one there is.
 pub(super) const WORLD: World<'static> =
-    World { now: &time::now, write: &|mut file, bytes| file.write(bytes), sync_data: &platform::sync_data };
+    World { now: &time::now, write: &|mut file, bytes| file.write(bytes), sync_data: &platform::sync_data, settle: &segments::settle };
 
 /// [`super::Journal::append`].
 pub(super) fn append(
@@ -68,7 +70,7 @@ pub(super) fn append(
     let now = (world.now)();
     let timestamp = live.timestamp.map_or(now, |last| last.max(now));
     // Retention goes by the clock: the journal's time never comes back from a writer whose clock was a year ahead, and all history would go.
-    let segment = live.prepare(dir, settings, now, note).map_err(failed)?;
+    let segment = live.prepare(dir, settings, now, note, world).map_err(failed)?;
     let lines = render(batch, &receipts, first_seq, timestamp);
 
     match segment.write(&lines, stored, world) {
@@ -76,15 +78,14 @@ pub(super) fn append(
         Err(Trouble::Undone { error, seen }) => {
             if seen > 0 {
                 // Readers may have had whole lines that are gone again: their seqs are not given to other records.
-                let _ = segments::begin(dir, first_seq + seen);
+                let _ = segments::begin(dir, first_seq + seen, world.settle);
             }
             return Err(failed(error));
         }
         Err(Trouble::Unknown(error)) => {
-            // Whatever the disk made of them, these seqs are used up; the next writer goes on in a segment of its own. If even
-            // that cannot be made, there is nothing more to be done about it.
+            // Whatever the disk made of them, these seqs are used up; the next writer goes on in a segment of its own.
             let last_seq = first_seq + stored - 1;
-            let _ = segments::begin(dir, last_seq + 1);
+            go_on_at(dir, last_seq + 1, note);
             return Err(AppendError::Unknown { first_seq, last_seq, receipts, why: exit::reason(&error) });
         }
     }
@@ -105,7 +106,7 @@ fn lock(dir: &Path) -> io::Result<File> {
 
 /// The journal's end, as the holder of the lock finds it.
 struct Live {
-    /// The live segment's name, how it ends, and its file; `None` in an empty journal.
+    /// The live segment's name, how it ends, and its file; `None` where the next one has to be begun.
     segment: Option<(u64, find::Tail, File)>,
     next_seq: u64,
     /// Of the last record.
@@ -114,20 +115,32 @@ struct Live {
 
 impl Live {
     fn find(dir: &Path) -> io::Result<Live> {
-        let Some((_, first_seq)) = segments::ends(dir)? else { return Ok(Live { segment: None, next_seq: 1, timestamp: None }) };
+        let (newest, due) = segments::newest(dir)?;
+        let Some(first_seq) = newest else { return Ok(Live { segment: None, next_seq: due.unwrap_or(1), timestamp: None }) };
         let file = segments::open_to_append(dir, first_seq)?;
         let tail = find::tail(&file, first_seq)?;
         let timestamp = match tail.timestamp {
             Some(timestamp) => Some(timestamp),
             None => before(dir, first_seq)?,
         };
-        Ok(Live { next_seq: tail.next_seq, timestamp, segment: Some((first_seq, tail, file)) })
+        Ok(match due {
+            // The newest one is not written to any more, and what it says of its end may be gone from the disk.
+            Some(due) => Live { next_seq: due.max(tail.next_seq), timestamp, segment: None },
+            None => Live { next_seq: tail.next_seq, timestamp, segment: Some((first_seq, tail, file)) },
+        })
     }
 
     /// Makes the live segment ready to be written: cuts what a dead writer left, begins a new segment where one is due.
-    fn prepare(&mut self, dir: &Path, settings: &Settings, now: Timestamp, note: &mut dyn FnMut(&str)) -> io::Result<Segment> {
+    fn prepare(
+        &mut self,
+        dir: &Path,
+        settings: &Settings,
+        now: Timestamp,
+        note: &mut dyn FnMut(&str),
+        world: World<'_>,
+    ) -> io::Result<Segment> {
         let Some((first_seq, tail, file)) = self.segment.take() else {
-            return Ok(Segment { file: segments::begin(dir, self.next_seq)?, bytes: 0 });
+            return Ok(Segment { file: segments::begin(dir, self.next_seq, world.settle)?, bytes: 0 });
         };
         let path = segments::path(dir, first_seq);
         if tail.bytes > tail.whole_end {
@@ -144,8 +157,8 @@ impl Live {
         if tail.is_damaged || (tail.whole_end > 0 && tail.whole_end >= settings.segment_bytes) {
             // A writer that died before its sync may have left lines here. Nobody syncs a finished segment any more, and they shall
             // not be missing before later ones.
-            platform::sync_data(&file)?;
-            let begun = segments::begin(dir, self.next_seq)?;
+            (world.sync_data)(&file).inspect_err(|_| go_on_at(dir, self.next_seq, note))?;
+            let begun = segments::begin(dir, self.next_seq, world.settle)?;
             if let Err(error) = segments::retire(dir, settings, self.next_seq, now) {
                 // No reason not to send.
                 note(&format!("cannot remove old segments from {}: {}", dir.display(), exit::reason(&error)));
@@ -154,9 +167,20 @@ impl Live {
         }
         if tail.whole_end == 0 {
             // Whoever began it may have died before it was on disk.
-            segments::settle(dir, &file, first_seq)?;
+            segments::settled(dir, &file, first_seq, world.settle)?;
         }
         Ok(Segment { file, bytes: tail.whole_end })
+    }
+}
+
+/// After a failed sync: the next writer begins the segment `next_seq`, for a second sync of the same pages would say yes to what is lost.
+fn go_on_at(dir: &Path, next_seq: u64, note: &mut dyn FnMut(&str)) {
+    if let Err(error) = segments::mark_due(dir, next_seq) {
+        note(&format!(
+            "no new segment can be marked as due in {}: {}; until the disk is mended, do not rely on what else it stores",
+            dir.display(),
+            exit::reason(&error)
+        ));
     }
 }
 

@@ -319,7 +319,7 @@ fn an_empty_live_segment_still_knows_the_time_of_the_one_before() {
     let (_dir, journal) = journal(100_000);
     let noon: Timestamp = "2126-11-23T12:00:00Z".parse().expect("a timestamp");
     store_at(&journal, noon, "x");
-    segments::begin(&journal.dir, 2).expect("begun");
+    segments::begin(&journal.dir, 2, &segments::settle).expect("begun");
     assert_eq!(journal.bounds(), Ok(Bounds { oldest_seq: 1, next_seq: 2 }));
     assert_eq!(store_one(&journal, "y"), 2);
     assert_eq!(journal.first_since(noon), Ok(1));
@@ -500,13 +500,52 @@ fn after_a_failed_sync_nobody_knows_and_no_seq_is_given_again() {
         other => panic!("{other:?}"),
     }
     assert_eq!(syncs.get(), 1, "never tried again");
-    assert_eq!(segments_of(&journal)[1], segments::path(&journal.dir, 4));
+    assert_eq!(segments_of(&journal).len(), 1);
+    // Nobody is told yes before the next segment is on disk, however often it is tried.
+    let unsettled = |_: &Path, _: &File, _| Err(Errno::EIO.into());
+    for _ in 0..2 {
+        let tried = append(&journal.dir, &journal.settings, &[draft("id", "a", "x")], &mut |_| {}, World { settle: &unsettled, ..WORLD });
+        assert!(matches!(tried, Err(AppendError::Failed(_))), "{tried:?}");
+    }
+    assert_eq!(journal.bounds(), Ok(Bounds { oldest_seq: 1, next_seq: 4 }));
     assert_eq!(store_one(&journal, "four"), 4);
+    assert_eq!(segments_of(&journal)[1], segments::path(&journal.dir, 4));
     // Who sends again with the same ids is told that they are stored, now truly.
     let text = fs::read(&segments_of(&journal)[0]).expect("read");
     assert_eq!(store(&journal, &batch).iter().map(|receipt| receipt.seq).collect::<Vec<_>>(), [2, 3]);
     assert_eq!(fs::read(&segments_of(&journal)[0]).expect("read"), text);
     assert_eq!(seqs(&read_all(&journal, 1)), [1, 2, 3, 4]);
+}
+
+#[test]
+fn what_is_lost_after_a_failed_sync_gives_no_seq_away() {
+    let (_dir, journal) = journal(100_000);
+    store_one(&journal, "one");
+    let before = fs::metadata(&segments_of(&journal)[0]).expect("there").len();
+    let world = World { sync_data: &|_| Err(Errno::EIO.into()), ..WORLD };
+    append(&journal.dir, &journal.settings, &[draft("id", "a", "two"), draft("id", "a", "three")], &mut |_| {}, world).expect_err("broken");
+    // The pages that the disk does not have go from memory.
+    OpenOptions::new().write(true).open(&segments_of(&journal)[0]).and_then(|file| file.set_len(before)).expect("lost");
+    assert_eq!(store_one(&journal, "four"), 4);
+    assert_eq!(read_all(&journal, 2)[0], Met::Gap(2, 3));
+}
+
+#[test]
+fn a_finished_segment_whose_sync_failed_is_not_synced_again() {
+    let (_dir, journal) = journal(100);
+    store_one(&journal, "one");
+    let syncs = Cell::new(0);
+    let broken = |_: &File| {
+        syncs.set(syncs.get() + 1);
+        if syncs.get() == 1 { Err(Errno::EIO.into()) } else { Ok(()) }
+    };
+    let world = World { sync_data: &broken, ..WORLD };
+    let two = [draft("id", "a", "two")];
+    let tried = append(&journal.dir, &journal.settings, &two, &mut |_| {}, world);
+    assert!(matches!(tried, Err(AppendError::Failed(_))), "{tried:?}");
+    assert_eq!(append(&journal.dir, &journal.settings, &two, &mut |_| {}, world).expect("stored")[0].seq, 2);
+    assert_eq!(syncs.get(), 2, "of the new one alone");
+    assert_eq!(seqs(&read_all(&journal, 1)), [1, 2]);
 }
 
 #[test]
