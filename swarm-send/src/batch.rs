@@ -146,7 +146,7 @@ impl Batch {
         self.bytes = 0;
         match appended {
             Ok(_) => told,
-            Err(AppendError::Failed(failure)) => Err(failure),
+            Err(AppendError::Failed(failure) | AppendError::Partly { failure, .. }) => Err(failure),
             Err(AppendError::Unknown { first_seq, last_seq, why, .. }) => Err(unconfirmed(first_seq, last_seq, &why)),
         }
     }
@@ -154,12 +154,16 @@ impl Batch {
 
 /// The answer to the `n`-th draft.
 fn judge(appended: &Result<Vec<Receipt>, AppendError>, n: usize, draft: &Draft, recipients: &[String]) -> Result<Vec<u8>, Refusal> {
+    let failed = |failure| Err(Refusal { status: answer::FAILED, failure, retry_after_ms: None });
     let (receipts, doubt) = match appended {
         Ok(receipts) => (receipts, None),
-        Err(AppendError::Unknown { receipts, why, .. }) => (receipts, Some(why)),
-        Err(AppendError::Failed(failure)) => {
-            return Err(Refusal { status: answer::FAILED, failure: failure.clone(), retry_after_ms: None });
+        Err(AppendError::Partly { receipts, last_seq, failure }) if receipts[n].seq > *last_seq => return failed(failure.clone()),
+        Err(AppendError::Partly { receipts, .. }) => (receipts, None),
+        Err(AppendError::Unknown { receipts, last_seq, why, .. }) if receipts[n].seq > *last_seq => {
+            return failed(Failure::system(format!("not written: {why}")));
         }
+        Err(AppendError::Unknown { first_seq, receipts, why, .. }) => (receipts, Some((first_seq, why))),
+        Err(AppendError::Failed(failure)) => return failed(failure.clone()),
     };
     let Receipt { seq, outcome } = &receipts[n];
     match (outcome, doubt) {
@@ -167,7 +171,8 @@ fn judge(appended: &Result<Vec<Receipt>, AppendError>, n: usize, draft: &Draft, 
             let what = format!("msg_id {} is that of a message of {by} (seq {seq})", draft.msg_id);
             Err(Failure::wrong(what).hint("leave it out, or choose another").into())
         }
-        (Outcome::Stored, Some(why)) => Ok(answer::unknown(*seq, &draft.msg_id, why)),
+        // Repeated too, where the first one is of this batch.
+        (_, Some((first_seq, why))) if seq >= first_seq => Ok(answer::unknown(*seq, &draft.msg_id, why)),
         _ => Ok(answer::accepted(*seq, &draft.msg_id, recipients, *outcome == Outcome::Repeated)),
     }
 }
@@ -176,4 +181,28 @@ fn unconfirmed(first_seq: u64, last_seq: u64, why: &str) -> Failure {
     let seqs = if first_seq == last_seq { format!("seq {first_seq}") } else { format!("seqs {first_seq} to {last_seq}") };
     Failure::system(format!("{seqs}: written, but the disk did not confirm it ({why}): stored or not, nobody knows"))
         .hint("sent again under the same msg_id (--id), it is not stored twice")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(appended: &Result<Vec<Receipt>, AppendError>, n: usize) -> String {
+        let draft = Draft { msg_id: "m".into(), id_is_own: true, sender_id: "a".into(), body: Vec::new() };
+        let line = judge(appended, n, &draft, &["b".into()]).unwrap_or_else(|refusal| answer::refused(None, &refusal));
+        serde_json::from_slice::<serde_json::Value>(&line).unwrap()["status"].as_str().unwrap().to_string()
+    }
+
+    #[test]
+    fn each_record_of_a_batch_that_stopped_is_answered_by_what_became_of_it() {
+        let stored = |seq| Receipt { seq, outcome: Outcome::Stored };
+        let repeated = |seq| Receipt { seq, outcome: Outcome::Repeated };
+        let receipts = vec![repeated(3), stored(7), repeated(7), stored(8), repeated(8)];
+        let failure = Failure::system("full");
+        let partly = Err(AppendError::Partly { last_seq: 7, receipts: receipts.clone(), failure: failure.clone() });
+        assert_eq!([0, 1, 2, 3, 4].map(|n| told(&partly, n)), ["accepted", "accepted", "accepted", "failed", "failed"]);
+        let unknown = Err(AppendError::Unknown { first_seq: 7, last_seq: 7, receipts, why: "broken".into() });
+        assert_eq!([0, 1, 2, 3, 4].map(|n| told(&unknown, n)), ["accepted", "unknown", "unknown", "failed", "failed"]);
+        assert_eq!(told(&Err(AppendError::Failed(failure)), 1), "failed");
+    }
 }

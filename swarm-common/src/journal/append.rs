@@ -35,15 +35,7 @@ pub(super) fn append(
     note: &mut dyn FnMut(&str),
     world: World<'_>,
 ) -> Result<Vec<Receipt>, AppendError> {
-    let failed = |error: io::Error| {
-        let failure = Failure::io(format_args!("append to the journal {}", dir.display()), &error);
-        AppendError::Failed(match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
-                failure.hint("nothing of it is stored: make room and send it again")
-            }
-            _ => failure,
-        })
-    };
+    let failed = |error: io::Error| AppendError::Failed(failure(dir, &error, "nothing of it is stored: make room and send it again"));
     if batch.is_empty() {
         return Ok(Vec::new());
     }
@@ -74,22 +66,28 @@ pub(super) fn append(
     let lines = render(batch, &receipts, first_seq, timestamp);
 
     match segment.write(&lines, stored, world) {
-        Ok(()) => {}
-        Err(Trouble::Undone { error, seen }) => {
-            if seen > 0 {
-                // Readers may have had whole lines that are gone again: their seqs are not given to other records.
-                let _ = segments::begin(dir, first_seq + seen, world.settle);
-            }
-            return Err(failed(error));
+        Ok(()) => Ok(receipts),
+        Err(Trouble::Stopped { error, whole: 0 }) => Err(failed(error)),
+        Err(Trouble::Stopped { error, whole }) => {
+            let last_seq = first_seq + whole - 1;
+            let failure = failure(dir, &error, &format!("stored up to seq {last_seq}: make room and send the rest again"));
+            Err(AppendError::Partly { last_seq, receipts, failure })
         }
-        Err(Trouble::Unknown(error)) => {
+        Err(Trouble::Unknown { error, whole }) => {
             // Whatever the disk made of them, these seqs are used up; the next writer goes on in a segment of its own.
-            let last_seq = first_seq + stored - 1;
+            let last_seq = first_seq + whole - 1;
             go_on_at(dir, last_seq + 1, note);
-            return Err(AppendError::Unknown { first_seq, last_seq, receipts, why: exit::reason(&error) });
+            Err(AppendError::Unknown { first_seq, last_seq, receipts, why: exit::reason(&error) })
         }
     }
-    Ok(receipts)
+}
+
+fn failure(dir: &Path, error: &io::Error, when_full: &str) -> Failure {
+    let failure = Failure::io(format_args!("append to the journal {}", dir.display()), error);
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => failure.hint(when_full),
+        _ => failure,
+    }
 }
 
 /// Takes the writers' lock.
@@ -203,12 +201,12 @@ pub(super) struct Segment {
     pub bytes: u64,
 }
 
-/// What can happen to a batch.
+/// What can happen to a batch. `whole` counts its lines that were written.
 pub(super) enum Trouble {
-    /// It could not be written whole, and was taken back. Readers may have seen so many records.
-    Undone { error: io::Error, seen: u64 },
+    /// It could not be written whole. What was is on disk.
+    Stopped { error: io::Error, whole: u64 },
     /// It was written, and nobody knows whether it is on disk.
-    Unknown(io::Error),
+    Unknown { error: io::Error, whole: u64 },
 }
 
 impl Segment {
@@ -216,34 +214,39 @@ impl Segment {
     /// O_APPEND alone would not give the seq, hence the lock. One sync, which is never tried again: after it failed once, the kernel takes
     /// the lost pages for clean and says yes (measured, LESSONS).
     pub fn write(self, lines: &[u8], count: u64, world: World<'_>) -> Result<(), Trouble> {
-        let undone = |error| Trouble::Undone { error, seen: 0 };
-        platform::check_file_size(self.bytes + lines.len() as u64).map_err(undone)?;
-        // Of a batch that stops in the middle, readers would have whole lines that are taken back. One line cannot: its newline
-        // comes last.
+        let stopped = |error| Trouble::Stopped { error, whole: 0 };
+        platform::check_file_size(self.bytes + lines.len() as u64).map_err(stopped)?;
+        // A batch shall not stop in the middle. One line cannot: its newline comes last.
         if count > 1
             && let Err(error) = platform::reserve(&self.file, self.bytes, lines.len() as u64)
         {
             let _ = self.file.set_len(self.bytes);
-            return Err(undone(error));
+            return Err(stopped(error));
         }
         let mut written = 0;
         while written < lines.len() {
-            let error = match (world.write)(&self.file, &lines[written..]) {
-                Ok(0) => io::ErrorKind::WriteZero.into(),
-                Ok(n) => {
-                    // Short: written on, to learn why.
-                    written += n;
-                    continue;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => error,
-            };
-            if written > 0 && self.file.set_len(self.bytes).is_err() {
-                return Err(Trouble::Unknown(error));
+            match (world.write)(&self.file, &lines[written..]) {
+                Ok(0) => return Err(self.stop(io::ErrorKind::WriteZero.into(), &lines[..written], count, world)),
+                // Short: written on, to learn why.
+                Ok(n) => written += n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.stop(error, &lines[..written], count, world)),
             }
-            return Err(Trouble::Undone { error, seen: memchr::memchr_iter(b'\n', &lines[..written]).count() as u64 });
         }
-        (world.sync_data)(&self.file).map_err(Trouble::Unknown)
+        (world.sync_data)(&self.file).map_err(|error| Trouble::Unknown { error, whole: count })
+    }
+
+    /// After so much of a batch the disk was full. Readers may have had its whole lines, so these stay; the torn one behind them goes.
+    fn stop(&self, error: io::Error, written: &[u8], count: u64, world: World<'_>) -> Trouble {
+        let whole_end = memchr::memrchr(b'\n', written).map_or(0, |at| at + 1);
+        let whole = memchr::memchr_iter(b'\n', written).count() as u64;
+        if whole_end < written.len() && self.file.set_len(self.bytes + whole_end as u64).is_err() {
+            return Trouble::Unknown { error, whole: count };
+        }
+        match if whole > 0 { (world.sync_data)(&self.file) } else { Ok(()) } {
+            Ok(()) => Trouble::Stopped { error, whole },
+            Err(error) => Trouble::Unknown { error, whole },
+        }
     }
 }
 
