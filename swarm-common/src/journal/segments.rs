@@ -20,6 +20,9 @@ const DUE: &str = ".due";
 /// Digits of a segment's name, so that names sort as numbers do.
 const NAME_DIGITS: usize = 20;
 
+/// No journal gets there, and what is counted up from it does not overflow.
+const SEQ_MAX: u64 = u64::MAX / 2;
+
 /// Where the segment lies that begins with `first_seq`.
 pub(super) fn path(dir: &Path, first_seq: u64) -> PathBuf {
     dir.join(format!("{first_seq:0NAME_DIGITS$}{EXTENSION}"))
@@ -35,7 +38,7 @@ fn first_seq(name: &str, extension: &str) -> Option<u64> {
     if digits.len() != NAME_DIGITS || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
-    digits.parse().ok().filter(|&seq| seq > 0)
+    digits.parse().ok().filter(|seq| (1..=SEQ_MAX).contains(seq))
 }
 
 /// Hands over each file's name, in no order. A directory that is not there has none.
@@ -101,10 +104,7 @@ pub(super) fn list(dir: &Path) -> io::Result<Vec<u64>> {
 
 /// Opens a segment for reading; `None` when retention took it.
 pub(super) fn open(dir: &Path, first_seq: u64) -> io::Result<Option<File>> {
-    match File::open(path(dir, first_seq)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        file => file.map(Some),
-    }
+    files::open_if_there(&path(dir, first_seq))
 }
 
 /// Opens a segment for appending.
@@ -219,6 +219,8 @@ mod tests {
             "0000000000000000000a.ndjson",
             "+0000000000000000001.ndjson",
             "00000000000000000000.ndjson",
+            "09223372036854775808.ndjson",
+            "18446744073709551615.ndjson",
         ];
         for name in others {
             assert_eq!(first_seq(name, EXTENSION), None, "{name}");

@@ -428,6 +428,18 @@ fn one_writer_whose_clock_was_a_year_ahead_does_not_make_the_others_remove_what_
 }
 
 #[test]
+fn the_last_seq_there_is_wraps_nothing() {
+    let (_dir, journal) = journal(100_000);
+    store_one(&journal, "one");
+    let odd = "{\"seq\":18446744073709551615,\"msg_id\":\"m\",\"timestamp\":\"2026-11-23T08:34:30.123456Z\",\"content\":\"x\"}\n";
+    fs::write(segments::path(&journal.dir, u64::MAX), odd).expect("written");
+    assert_eq!(journal.bounds(), Ok(Bounds { oldest_seq: 1, next_seq: 2 }));
+    assert_eq!((store_one(&journal, "two"), seqs(&read_all(&journal, 0))), (2, vec![1, 2]));
+    let mut reader = journal.read_from(u64::MAX).expect("a reader");
+    assert_eq!((read_on(&mut reader), reader.next_seq()), (vec![], u64::MAX));
+}
+
+#[test]
 fn a_reader_that_begins_past_the_end_waits_for_its_seq() {
     let (_dir, journal) = journal(500);
     store_many(&journal, 3);
