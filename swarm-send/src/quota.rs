@@ -2,9 +2,9 @@
 
 use swarm_common::exit::{self, Failure};
 use swarm_common::journal::{Draft, Journal};
+use swarm_common::limit::Limit;
 use swarm_common::store::Store;
 use swarm_ratelimit::shared::{PLAIN_FIELD, Shared};
-use swarm_ratelimit::spec::Limit;
 use swarm_ratelimit::window::{Key, Taken};
 
 use crate::answer::{self, Refusal};
@@ -20,13 +20,9 @@ impl Quota {
     /// The one of a store; `None` where it sets no limit.
     ///
     /// # Errors
-    /// Status 2 when the configured rate is none; 3 when its windows cannot be had.
+    /// Status 3 when its windows cannot be had.
     pub fn of(store: &Store) -> Result<Option<Quota>, Failure> {
-        let Some(text) = store.config().send.rate.as_deref() else { return Ok(None) };
-        let limit = Limit::parse(text).map_err(|mut failure| {
-            failure.what = format!("{}: [send] rate: {}", store.dir().join("config.toml").display(), failure.what);
-            failure
-        })?;
+        let Some(limit) = store.config().send.rate else { return Ok(None) };
         Ok(Some(Quota { windows: Shared::new(store.rate_dir()?, PLAIN_FIELD, limit)?, limit }))
     }
 

@@ -330,7 +330,7 @@ fn a_configured_rate_refuses_what_is_over_it_and_says_when_to_try_again() {
     swarm.to_one(&["four"]).assert().code(1);
     swarm.send(&["--as", "agent-9", "--to", "b", "x"]).assert().success();
     fs::write(swarm.store().join("config.toml"), "[send]\nrate = \"ten\"\n").unwrap();
-    swarm.to_one(&["five"]).assert().code(2).stderr(contains("config.toml: [send] rate: 'ten' is no rate"));
+    swarm.to_one(&["five"]).assert().code(2).stderr(contains("config.toml:2: 'ten' is no rate"));
     assert_eq!(swarm.stored().len(), 3);
 }
 
