@@ -5,7 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 use swarm_common::config::Config;
 use swarm_common::{text, time};
-use swarm_ratelimit::spec::Limit;
+use swarm_common::limit::Limit;
 
 fuzz_target!(|bytes: &[u8]| {
     match Config::parse(bytes) {

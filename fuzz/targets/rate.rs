@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use libfuzzer_sys::fuzz_target;
 use swarm_common::platform;
 use swarm_ratelimit::shared;
-use swarm_ratelimit::spec::Limit;
+use swarm_common::limit::Limit;
 use swarm_ratelimit::window::Taken;
 use tempfile::TempDir;
 

@@ -1,14 +1,16 @@
-//! `config.toml` of a store: optional, every value has a default, and a slip in it is told with its line. It holds text and numbers
-//! as they were written; what they mean is for the tool that uses them.
+//! `config.toml` of a store: optional, every value has a default, and a slip in it is told with its line, by every
+//! tool, whether it uses what is wrong or not.
 
 use std::io::{self, Read};
 use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de};
+use toml::Value;
 
 use crate::exit::Failure;
 use crate::journal::{self, Settings};
+use crate::limit::Limit;
 use crate::{files, text, time};
 
 /// More is no config.
@@ -27,15 +29,16 @@ pub struct Config {
 
 /// `[send]`
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "the keys of [send]")]
 pub struct Send {
     /// `rate = "10/60s"`: at most so many messages of one sender in any such span. Unset: no limit.
-    pub rate: Option<String>,
+    #[serde(deserialize_with = "rate")]
+    pub rate: Option<Limit>,
 }
 
 /// `[lock]`
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "the keys of [lock]")]
 pub struct Lock {
     /// `events = false`: what happens to leases is not told in the journal.
     pub events: bool,
@@ -59,17 +62,61 @@ struct Written {
 }
 
 #[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "the keys of [journal]")]
 struct Journal {
+    #[serde(deserialize_with = "bytes_from_1")]
     segment_bytes: Option<u64>,
+    #[serde(deserialize_with = "bytes")]
     keep_bytes: Option<u64>,
     #[serde(deserialize_with = "span")]
     keep_age: Option<Duration>,
 }
 
+fn bytes<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+    number(from, 0)
+}
+
+/// Of a file that must be able to hold something.
+fn bytes_from_1<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+    number(from, 1)
+}
+
+fn number<'de, D: Deserializer<'de>>(from: D, least: u64) -> Result<Option<u64>, D::Error> {
+    let told = |what: &str| de::Error::custom(format!("{what} is no number of bytes: a whole number from {least}, like 10485760"));
+    // What is no value of TOML's is a number over its 64 bits.
+    match Value::deserialize(from).map_err(|_| told("this"))? {
+        Value::Integer(number) => match u64::try_from(number) {
+            Ok(bytes) if bytes >= least => Ok(Some(bytes)),
+            _ => Err(told(&number.to_string())),
+        },
+        Value::String(text) => Err(told(&format!("\"{text}\""))),
+        other => Err(told(&format!("this {}", other.type_str()))),
+    }
+}
+
 fn span<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
-    let text = String::deserialize(from)?;
-    time::span(&text).map(Some).map_err(|failure| de::Error::custom(format!("{} ({})", failure.what, failure.hint)))
+    parsed(from, "a span of time", "30d", time::span)
+}
+
+fn rate<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Limit>, D::Error> {
+    parsed(from, "a rate", "10/60s", Limit::parse)
+}
+
+/// A value that is written as a string.
+fn parsed<'de, D: Deserializer<'de>, T>(
+    from: D,
+    what: &str,
+    like: &str,
+    parse: impl Fn(&str) -> Result<T, Failure>,
+) -> Result<Option<T>, D::Error> {
+    match Value::deserialize(from)? {
+        Value::String(text) => parse(&text).map(Some).map_err(|failure| {
+            let hint = if failure.hint.is_empty() { String::new() } else { format!(" ({})", failure.hint) };
+            de::Error::custom(failure.what + &hint)
+        }),
+        Value::Integer(number) => Err(de::Error::custom(format!("{number} is not {what}: a string, like \"{like}\""))),
+        other => Err(de::Error::custom(format!("this {} is not {what}: a string, like \"{like}\"", other.type_str()))),
+    }
 }
 
 impl Config {
@@ -101,9 +148,6 @@ impl Config {
         })?;
         let Journal { segment_bytes, keep_bytes, keep_age } = written.journal;
         let segment_bytes = segment_bytes.unwrap_or(journal::SEGMENT_BYTES);
-        if segment_bytes == 0 {
-            return Err(": segment_bytes = 0: a file of the journal must be able to hold something".into());
-        }
         Ok(Config { journal: Settings { segment_bytes, keep_bytes, keep_age }, send: written.send, lock: written.lock })
     }
 }
@@ -125,7 +169,7 @@ mod tests {
         let text = b"[journal]\nsegment_bytes = 65536\nkeep_bytes = 1_000_000\nkeep_age = \"30d\"\n[send]\nrate = \"10/60s\"\n\
             [lock]\nevents = false\nper_worktree = true\n";
         let journal = Settings { segment_bytes: 65536, keep_bytes: Some(1_000_000), keep_age: Some(Duration::from_secs(30 * 86_400)) };
-        let (send, lock) = (Send { rate: Some("10/60s".into()) }, Lock { events: false, per_worktree: true });
+        let (send, lock) = (Send { rate: Some(Limit::DEFAULT) }, Lock { events: false, per_worktree: true });
         assert_eq!(Config::parse(text), Ok(Config { journal, send, lock }));
     }
 
@@ -135,16 +179,23 @@ mod tests {
             (&b"[journal]\nsegment_byte = 1\n"[..], ":2: ", "segment_byte"),
             (b"\n\n[jornal]\n", ":3: ", "jornal"),
             (b"[journal]\nkeep_age = \"soon\"\n", ":2: ", "'soon' is no span of time"),
-            (b"[journal]\nkeep_bytes = -1\n", ":2: ", "-1"),
-            (b"[send]\nrate = 10\n", ":2: ", "string"),
+            (b"[journal]\nkeep_age = 30\n", ":2: ", "30 is not a span of time: a string, like \"30d\""),
+            (b"[journal]\nkeep_bytes = -1\n", ":2: ", "-1 is no number of bytes: a whole number from 0, like 10485760"),
+            (b"[journal]\nkeep_bytes = 1.5\n", ":2: ", "this float is no number of bytes"),
+            (b"[journal]\n\nkeep_bytes = \"1GB\"\n", ":3: ", "\"1GB\" is no number of bytes"),
+            (b"[journal]\nkeep_bytes = 99999999999999999999\n", ":2: ", "this is no number of bytes"),
+            (b"[journal]\nsegment_bytes = 0\n", ":2: ", "0 is no number of bytes: a whole number from 1"),
+            (b"[send]\nrate = 10\n", ":2: ", "10 is not a rate: a string, like \"10/60s\""),
+            (b"[send]\nrate = \"ten\"\n", ":2: ", "'ten' is no rate (a count and a span, like 10/60s or 100/1h)"),
+            (b"[send]\nrate = \"0/60s\"\n", ":2: ", "a limit of 0 records"),
             (b"[lock]\nevents = \"no\"\n", ":2: ", "boolean"),
+            (b"send = 3\n", ":1: ", "the keys of [send]"),
             (b"[send\n", ":1: ", ""),
             (b"# \xff", ":1: ", "not UTF-8"),
         ] {
             let told = Config::parse(text).expect_err("wrong");
-            assert!(told.starts_with(line) && told.contains(why), "{told}");
+            assert!(told.starts_with(line) && told.contains(why) && !told.contains("u64"), "{told}");
         }
         assert!(Config::parse(&vec![b' '; 65_537]).is_err());
-        assert!(Config::parse(b"[journal]\nsegment_bytes = 0\n").is_err());
     }
 }

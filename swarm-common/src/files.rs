@@ -7,6 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 use fs2::FileExt;
+use nix::fcntl::OFlag;
 
 /// Makes a directory, for its owner alone; those above it too. One that is there is left as it is.
 ///
@@ -16,24 +17,33 @@ pub fn create_dir(dir: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
-/// Opens a file for reading; `None` where there is none.
+/// Opens a regular file for reading; `None` where there is none.
 ///
 /// # Errors
-/// What open(2) answers otherwise.
+/// What open(2) answers otherwise; that it is no regular file.
 pub fn open_if_there(path: &Path) -> io::Result<Option<File>> {
-    match File::open(path) {
-        Ok(file) => Ok(Some(file)),
+    match OpenOptions::new().read(true).custom_flags(WITHOUT_WAITING).open(path) {
+        Ok(file) => regular(file).map(Some),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-/// Opens a file for reading and writing, and creates it, for its owner alone, where it is missing. What is in it stays.
+/// To open a named pipe waits for a writer, who may never come. A regular file knows no waiting.
+const WITHOUT_WAITING: i32 = OFlag::O_NONBLOCK.bits();
+
+fn regular(file: File) -> io::Result<File> {
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is no regular file")) }
+}
+
+/// Opens a regular file for reading and writing, and creates it, for its owner alone, where it is missing. What is in it stays.
 ///
 /// # Errors
-/// What open(2) answers.
+/// What open(2) answers; that it is no regular file.
 pub fn open_or_create(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    options.custom_flags(WITHOUT_WAITING).open(path).and_then(regular)
 }
 
 /// Opens or creates the lock file `path` and takes its lock, waiting for it: alone, or shared with others that do not want it alone. It
@@ -124,6 +134,19 @@ mod tests {
         assert_eq!((mode(&dir), mode(&path), fs::read(&path).expect("read")), (0o700, 0o600, b"text".to_vec()));
         assert!(open_if_there(&path).expect("looked").is_some());
         assert!(create_dir(&path).is_err(), "a file is no directory");
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_refused_and_a_pipe_is_not_waited_for() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let pipe = dir.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("made");
+        let (tell, told) = mpsc::channel();
+        std::thread::spawn(move || tell.send([open_if_there(&pipe).err(), open_or_create(&pipe).err()]));
+        for error in told.recv_timeout(Duration::from_secs(60)).expect("it did not wait") {
+            assert_eq!(error.expect("refused").to_string(), "it is no regular file");
+        }
+        assert!(open_if_there(dir.path()).is_err() && open_if_there(Path::new("/dev/null")).is_err());
     }
 
     #[test]

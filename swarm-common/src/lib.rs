@@ -13,6 +13,7 @@ pub mod files;
 pub mod identity;
 pub mod journal;
 pub mod json;
+pub mod limit;
 pub mod message;
 pub mod ndjson;
 pub mod options;

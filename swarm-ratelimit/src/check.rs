@@ -10,8 +10,8 @@ use swarm_common::store::Store;
 use crate::cli::NAME;
 use crate::record::By;
 use crate::shared::{Answer, Shared};
-use crate::spec::Limit;
 use crate::window::{Key, Taken};
+use swarm_common::limit::Limit;
 
 /// What is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,8 +9,8 @@ use swarm_common::options::{self, Given, Opt, Tool};
 use crate::check::Question;
 use crate::record::{By, Clock};
 use crate::shared::PLAIN_FIELD;
-use crate::spec::Limit;
 use crate::stream::{Over, Terms};
+use swarm_common::limit::Limit;
 
 /// The program's name.
 pub const NAME: &str = "swarm-ratelimit";

@@ -172,10 +172,10 @@ impl Held {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::Limit;
     use crate::window::Windows;
     use proptest::prelude::*;
     use std::time::Duration;
+    use swarm_common::limit::Limit;
 
     /// What a stream does with arrivals (time, key, number), on a clock that jumps to whatever comes next. Who passes, and when.
     fn play(arrivals: &[(i64, Key<'_>)], mut windows: Windows) -> Vec<(i64, usize)> {

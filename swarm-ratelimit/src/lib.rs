@@ -1,7 +1,7 @@
 //! Passes at most N records a window for each key, and says what becomes of the others. The windows slide: no span of
 //! the window's length ever holds more than N, wherever it begins.
 //!
-//! The map: [`spec`] is the limit, [`window`] the windows in this process, [`shared`] those in the store, and [`limiter`] the choice
+//! The map: [`swarm_common::limit`] is the limit, [`window`] the windows in this process, [`shared`] those in the store, and [`limiter`] the choice
 //! between them. [`stream`] passes lines on: [`record`] reads one, [`held`] keeps those who wait, [`notice`] tells people, [`wake`] is what
 //! it sleeps on. [`check`] answers one question, and [`cli`] is the command line.
 
@@ -14,7 +14,6 @@ pub mod limiter;
 pub mod notice;
 pub mod record;
 pub mod shared;
-pub mod spec;
 pub mod stream;
 pub mod wake;
 pub mod window;

@@ -6,8 +6,8 @@ use swarm_common::text;
 
 use crate::cli::NAME;
 use crate::record::By;
-use crate::spec::Limit;
 use crate::window::Key;
+use swarm_common::limit::Limit;
 
 /// So many keys are told one by one.
 const TOLD_MAX: usize = 10;

@@ -11,7 +11,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use crate::spec::Limit;
+use swarm_common::limit::Limit;
 
 /// So many instants a window remembers one by one; of 16 bytes each.
 pub const RUNS_MAX: u32 = 4096;

@@ -1,8 +1,8 @@
 //! `swarm-send` accepts messages: checked, into the journal, on disk, and only then answered. Delivery to panes has its place behind the
 //! journal, in [`batch`].
 //!
-//! The map: [`cli`] is the command line, [`gate`] says which message may go, [`batch`] stores what was ready to be read, [`stream`] reads
-//! records, [`answer`] writes what became of each.
+//! The map: [`cli`] is the command line, [`gate`] says which message may go, [`quota`] how many, [`batch`] stores what was ready to be read,
+//! [`stream`] reads records, [`answer`] writes what became of each.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
@@ -10,6 +10,7 @@ pub mod answer;
 pub mod batch;
 pub mod cli;
 pub mod gate;
+pub mod quota;
 pub mod stream;
 pub mod text;
 
@@ -26,6 +27,7 @@ use crate::answer::Refusal;
 use crate::batch::{Batch, Origin, Told};
 use crate::cli::{Input, NAME, Request};
 use crate::gate::Gate;
+use crate::quota::Quota;
 
 /// Does what a call asks for.
 ///
@@ -40,26 +42,27 @@ pub fn send(request: Request) -> Result<Exit, Failure> {
     }
     let store = Store::open(request.store.as_deref())?;
     let own = identity::own(request.own.as_deref())?;
-    let mut gate = Gate::new(&store, own, request.is_forced, request.defaults)?;
+    let mut gate = Gate::new(own, request.is_forced, request.defaults);
+    let batch = Batch::new(Quota::of(&store)?, request.is_strict);
     // Where there is an output, it sees to that.
     if request.is_quiet {
         platform::survive_file_size_limit();
     }
     let mut out = if request.is_quiet { None } else { Some(Out::stdout()?) };
     match request.input {
-        Input::Text(content) => one(&store, &mut gate, Ok(content), &mut out),
-        Input::TextFromStdin => one(&store, &mut gate, text::from_stdin(), &mut out),
+        Input::Text(content) => one(&store, &mut gate, batch, Ok(content), &mut out),
+        Input::TextFromStdin => one(&store, &mut gate, batch, text::from_stdin(), &mut out),
         Input::Records => {
             let input = ndjson::stdin()?;
             ndjson::refuse_loop(&input, "standard input", request.reject.as_deref())?;
             let rejects = Rejects::new(NAME, request.reject.as_deref(), request.is_strict)?;
-            stream::run(input, &store.journal(), &mut gate, out, rejects)
+            stream::run(input, &store.journal(), &mut gate, batch, out, rejects)
         }
     }
 }
 
 /// One message.
-fn one(store: &Store, gate: &mut Gate, content: Result<String, Failure>, out: &mut Option<Out>) -> Result<Exit, Failure> {
+fn one(store: &Store, gate: &mut Gate, mut batch: Batch, content: Result<String, Failure>, out: &mut Option<Out>) -> Result<Exit, Failure> {
     let mut print = |line: &[u8]| out.as_mut().map_or(Ok(()), |out| out.line(line).and_then(|()| out.flush()));
     let message = content.map(|content| Message { content: Some(content), ..Message::default() });
     let accepted = match message.map_err(Refusal::from).and_then(|message| gate.pass(message)) {
@@ -70,7 +73,6 @@ fn one(store: &Store, gate: &mut Gate, content: Result<String, Failure>, out: &m
             return Err(refusal.failure);
         }
     };
-    let mut batch = Batch::default();
     batch.push(Origin::default(), accepted);
     batch.store(&store.journal(), &mut |told| match told {
         Told::Answer(line) => print(line),

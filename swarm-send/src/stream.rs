@@ -32,9 +32,9 @@ struct Stream<'a> {
 ///
 /// # Errors
 /// Status 3 when the system failed; with `--strict` the first refusal. What was accepted before is stored.
-pub fn run(input: File, journal: &Journal, gate: &mut Gate, out: Option<Out>, rejects: Rejects) -> Result<Exit, Failure> {
+pub fn run(input: File, journal: &Journal, gate: &mut Gate, batch: Batch, out: Option<Out>, rejects: Rejects) -> Result<Exit, Failure> {
     let mut lines = Lines::new(input);
-    let mut stream = Stream { journal, gate, out, rejects, scanner: Scanner::new(), batch: Batch::default(), worst: Exit::Yes };
+    let mut stream = Stream { journal, gate, out, rejects, scanner: Scanner::new(), batch, worst: Exit::Yes };
     let read = stream.read(&mut lines);
     if read.is_ok() && lines.number() == 0 && stream.out.is_some() {
         // Who forgot the text, in a job without a terminal, would take the silence for success.
@@ -43,7 +43,11 @@ pub fn run(input: File, journal: &Journal, gate: &mut Gate, out: Option<Out>, re
     // Also when something failed: what was accepted before it is stored and answered.
     let stored = stream.store();
     stream.rejects.sum_up();
-    let done = read.and(stored);
+    let done = match stored {
+        // Of an earlier line than what ended the reading.
+        Err(earlier) if !earlier.is_quiet() => Err(earlier),
+        stored => read.and(stored),
+    };
     if done.as_ref().is_err_and(Failure::is_quiet) && stream.worst > Exit::Yes && !stream.rejects.are_kept() {
         // Nobody hears the answers any more; the status still says that something was refused.
         return Ok(stream.worst);
@@ -98,7 +102,7 @@ impl Stream<'_> {
         let accepted = Message::parse(line, &mut self.scanner).map_err(Refusal::from).and_then(|message| self.gate.pass(message));
         match accepted {
             Ok(accepted) => {
-                let line = if accepted.draft.id_is_own { line.to_vec() } else { Vec::new() };
+                let line = if self.batch.may_refuse(&accepted.draft) { line.to_vec() } else { Vec::new() };
                 self.batch.push(Origin { number: Some(number), line }, accepted);
                 Ok(())
             }

@@ -330,8 +330,70 @@ fn a_configured_rate_refuses_what_is_over_it_and_says_when_to_try_again() {
     swarm.to_one(&["four"]).assert().code(1);
     swarm.send(&["--as", "agent-9", "--to", "b", "x"]).assert().success();
     fs::write(swarm.store().join("config.toml"), "[send]\nrate = \"ten\"\n").unwrap();
-    swarm.to_one(&["five"]).assert().code(2).stderr(contains("config.toml: [send] rate: 'ten' is no rate"));
+    swarm.to_one(&["five"]).assert().code(2).stderr(contains("config.toml:2: 'ten' is no rate"));
     assert_eq!(swarm.stored().len(), 3);
+}
+
+#[test]
+fn a_retry_over_the_rate_is_answered_with_the_first_seq_and_what_is_not_stored_takes_nothing() {
+    let swarm = Swarm::new();
+    fs::create_dir(swarm.store()).unwrap();
+    fs::write(swarm.store().join("config.toml"), "[send]\nrate = \"3/1h\"\n").unwrap();
+    swarm.to_one(&["--id", "m-1", "x"]).assert().success();
+    // Repeated, another's id, and twice in one batch: none of them is stored.
+    for _ in 0..5 {
+        swarm.to_one(&["--id", "m-1", "x"]).assert().success().stdout(contains("\"repeated\":true"));
+        swarm.send(&["--as", "agent-9", "--to", "b", "--id", "m-1", "x"]).assert().code(2).stderr(contains("message of agent-0"));
+    }
+    let twice = "{\"msg_id\":\"m-2\",\"content\":\"x\"}\n".repeat(3);
+    assert_eq!(answers(swarm.to_one(&[]).write_stdin(twice.clone())).iter().filter(|told| told["seq"] == 2).count(), 3);
+    swarm.to_one(&["three"]).assert().success();
+    swarm.to_one(&["four"]).assert().code(1);
+    swarm.to_one(&["--id", "m-4", "x"]).assert().code(1);
+    swarm.to_one(&["--id", "m-1", "x"]).assert().success().stdout(contains("\"seq\":1,").and(contains("\"repeated\":true")));
+    swarm.to_one(&[]).write_stdin(twice).assert().success();
+    // The other sender's window is as it was.
+    for _ in 0..3 {
+        swarm.send(&["--as", "agent-9", "--to", "b", "x"]).assert().success();
+    }
+    assert_eq!(swarm.stored().len(), 6);
+}
+
+#[test]
+fn what_is_over_the_rate_is_kept_in_its_place_and_with_strict_nothing_behind_it_is_sent() {
+    let swarm = Swarm::new();
+    fs::create_dir(swarm.store()).unwrap();
+    fs::write(swarm.store().join("config.toml"), "[send]\nrate = \"1/1h\"\n").unwrap();
+    let line = |sender: &str| format!("{{\"sender_id\":\"{sender}\",\"content\":\"x\"}}\n");
+    let (ann, bob) = (line("ann"), line("bob"));
+    let strict = swarm.send(&["--to", "c", "--strict"]).write_stdin([&ann, &ann, &bob, "foo\n"].map(str::to_string).concat()).assert();
+    let strict = strict.code(1).stderr(contains("line 2: ann is over the limit"));
+    let told = records(&strict.get_output().stdout);
+    assert_eq!(told.iter().map(|told| told["status"].as_str().unwrap()).collect::<Vec<_>>(), ["accepted", "refused"]);
+    let input = [&ann, "foo\n", &bob, &ann].map(str::to_string).concat();
+    let all = swarm.send(&["--to", "c", "--reject", "rejects"]).write_stdin(input).assert().success();
+    let told = records(&all.get_output().stdout);
+    assert_eq!(told.iter().map(|told| told["status"].as_str().unwrap()).collect::<Vec<_>>(), ["refused", "refused", "accepted", "refused"]);
+    assert_eq!(told.iter().map(|told| told["line"].clone()).collect::<Vec<_>>(), [json!(1), json!(2), json!(null), json!(4)]);
+    let mut kept: Vec<String> =
+        fs::read_to_string(swarm.0.path().join("rejects")).unwrap().lines().map(|line| format!("{line}\n")).collect();
+    kept.sort();
+    assert_eq!(kept, ["foo\n", &ann, &ann].map(str::to_string));
+    assert_eq!(swarm.stored().len(), 2);
+}
+
+#[test]
+fn windows_that_cannot_be_used_are_the_systems_failure_and_nothing_is_sent() {
+    let swarm = Swarm::new();
+    fs::create_dir(swarm.store()).unwrap();
+    fs::write(swarm.store().join("config.toml"), "[send]\nrate = \"9/1h\"\n").unwrap();
+    fs::create_dir_all(swarm.store().join("rate/agent-0@9-per-3600s")).unwrap();
+    let run = swarm.to_one(&[]).write_stdin("{\"content\":\"x\"}\n{\"content\":\"y\"}\n").assert().code(3);
+    let run = run.stderr(contains("the shared window").and(contains("stopped at line 2")));
+    let told = records(&run.get_output().stdout);
+    assert_eq!(told.iter().map(|told| told["status"].as_str().unwrap()).collect::<Vec<_>>(), ["failed", "failed"]);
+    swarm.to_one(&["x"]).assert().code(3).stdout(contains("\"status\":\"failed\""));
+    assert!(swarm.stored().is_empty());
 }
 
 #[test]

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::ids::{self, Ids};
 use super::line::{self, Due};
+use super::segments::Settle;
 use super::{AppendError, Draft, Outcome, Receipt, Settings, find, segments};
 use crate::exit::{self, Failure};
 use crate::{files, json, platform, time};
@@ -21,11 +22,17 @@ pub(super) struct World<'a> {
     pub sync_data: &'a dyn Fn(&File) -> io::Result<()>,
     /// A batch is on disk before it is answered.
     pub is_durable: bool,
+    pub settle: Settle<'a>,
 }
 
 /// The one there is.
-pub(super) const WORLD: World<'static> =
-    World { now: &time::now, write: &|mut file, bytes| file.write(bytes), sync_data: &platform::sync_data, is_durable: true };
+pub(super) const WORLD: World<'static> = World {
+    now: &time::now,
+    write: &|mut file, bytes| file.write(bytes),
+    sync_data: &platform::sync_data,
+    is_durable: true,
+    settle: &segments::settle,
+};
 
 /// [`super::Journal::append`].
 pub(super) fn append(
@@ -35,15 +42,7 @@ pub(super) fn append(
     note: &mut dyn FnMut(&str),
     world: World<'_>,
 ) -> Result<Vec<Receipt>, AppendError> {
-    let failed = |error: io::Error| {
-        let failure = Failure::io(format_args!("append to the journal {}", dir.display()), &error);
-        AppendError::Failed(match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
-                failure.hint("nothing of it is stored: make room and send it again")
-            }
-            _ => failure,
-        })
-    };
+    let failed = |error: io::Error| AppendError::Failed(failure(dir, &error, "nothing of it is stored: make room and send it again"));
     if batch.is_empty() {
         return Ok(Vec::new());
     }
@@ -70,27 +69,32 @@ pub(super) fn append(
     let now = (world.now)();
     let timestamp = live.timestamp.map_or(now, |last| last.max(now));
     // Retention goes by the clock: the journal's time never comes back from a writer whose clock was a year ahead, and all history would go.
-    let segment = live.prepare(dir, settings, now, note).map_err(failed)?;
+    let segment = live.prepare(dir, settings, now, note, world).map_err(failed)?;
     let lines = render(batch, &receipts, first_seq, timestamp);
 
     match segment.write(&lines, stored, world) {
-        Ok(()) => {}
-        Err(Trouble::Undone { error, seen }) => {
-            if seen > 0 {
-                // Readers may have had whole lines that are gone again: their seqs are not given to other records.
-                let _ = segments::begin(dir, first_seq + seen);
-            }
-            return Err(failed(error));
+        Ok(()) => Ok(receipts),
+        Err(Trouble::Stopped { error, whole: 0 }) => Err(failed(error)),
+        Err(Trouble::Stopped { error, whole }) => {
+            let last_seq = first_seq + whole - 1;
+            let failure = failure(dir, &error, &format!("stored up to seq {last_seq}: make room and send the rest again"));
+            Err(AppendError::Partly { last_seq, receipts, failure })
         }
-        Err(Trouble::Unknown(error)) => {
-            // Whatever the disk made of them, these seqs are used up; the next writer goes on in a segment of its own. If even
-            // that cannot be made, there is nothing more to be done about it.
-            let last_seq = first_seq + stored - 1;
-            let _ = segments::begin(dir, last_seq + 1);
-            return Err(AppendError::Unknown { first_seq, last_seq, receipts, why: exit::reason(&error) });
+        Err(Trouble::Unknown { error, whole }) => {
+            // Whatever the disk made of them, these seqs are used up; the next writer goes on in a segment of its own.
+            let last_seq = first_seq + whole - 1;
+            go_on_at(dir, last_seq + 1, note);
+            Err(AppendError::Unknown { first_seq, last_seq, receipts, why: exit::reason(&error) })
         }
     }
-    Ok(receipts)
+}
+
+fn failure(dir: &Path, error: &io::Error, when_full: &str) -> Failure {
+    let failure = Failure::io(format_args!("append to the journal {}", dir.display()), error);
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => failure.hint(when_full),
+        _ => failure,
+    }
 }
 
 /// Takes the writers' lock.
@@ -107,7 +111,7 @@ fn lock(dir: &Path) -> io::Result<File> {
 
 /// The journal's end, as the holder of the lock finds it.
 struct Live {
-    /// The live segment's name, how it ends, and its file; `None` in an empty journal.
+    /// The live segment's name, how it ends, and its file; `None` where the next one has to be begun.
     segment: Option<(u64, find::Tail, File)>,
     next_seq: u64,
     /// Of the last record.
@@ -116,20 +120,32 @@ struct Live {
 
 impl Live {
     fn find(dir: &Path) -> io::Result<Live> {
-        let Some((_, first_seq)) = segments::ends(dir)? else { return Ok(Live { segment: None, next_seq: 1, timestamp: None }) };
+        let (newest, due) = segments::newest(dir)?;
+        let Some(first_seq) = newest else { return Ok(Live { segment: None, next_seq: due.unwrap_or(1), timestamp: None }) };
         let file = segments::open_to_append(dir, first_seq)?;
         let tail = find::tail(&file, first_seq)?;
         let timestamp = match tail.timestamp {
             Some(timestamp) => Some(timestamp),
             None => before(dir, first_seq)?,
         };
-        Ok(Live { next_seq: tail.next_seq, timestamp, segment: Some((first_seq, tail, file)) })
+        Ok(match due {
+            // The newest one is not written to any more, and what it says of its end may be gone from the disk.
+            Some(due) => Live { next_seq: due.max(tail.next_seq), timestamp, segment: None },
+            None => Live { next_seq: tail.next_seq, timestamp, segment: Some((first_seq, tail, file)) },
+        })
     }
 
     /// Makes the live segment ready to be written: cuts what a dead writer left, begins a new segment where one is due.
-    fn prepare(&mut self, dir: &Path, settings: &Settings, now: Timestamp, note: &mut dyn FnMut(&str)) -> io::Result<Segment> {
+    fn prepare(
+        &mut self,
+        dir: &Path,
+        settings: &Settings,
+        now: Timestamp,
+        note: &mut dyn FnMut(&str),
+        world: World<'_>,
+    ) -> io::Result<Segment> {
         let Some((first_seq, tail, file)) = self.segment.take() else {
-            return Ok(Segment { file: segments::begin(dir, self.next_seq)?, bytes: 0 });
+            return Ok(Segment { file: segments::begin(dir, self.next_seq, world.settle)?, bytes: 0 });
         };
         let path = segments::path(dir, first_seq);
         if tail.bytes > tail.whole_end {
@@ -146,8 +162,8 @@ impl Live {
         if tail.is_damaged || (tail.whole_end > 0 && tail.whole_end >= settings.segment_bytes) {
             // A writer that died before its sync may have left lines here. Nobody syncs a finished segment any more, and they shall
             // not be missing before later ones.
-            platform::sync_data(&file)?;
-            let begun = segments::begin(dir, self.next_seq)?;
+            (world.sync_data)(&file).inspect_err(|_| go_on_at(dir, self.next_seq, note))?;
+            let begun = segments::begin(dir, self.next_seq, world.settle)?;
             if let Err(error) = segments::retire(dir, settings, self.next_seq, now) {
                 // No reason not to send.
                 note(&format!("cannot remove old segments from {}: {}", dir.display(), exit::reason(&error)));
@@ -156,9 +172,20 @@ impl Live {
         }
         if tail.whole_end == 0 {
             // Whoever began it may have died before it was on disk.
-            segments::settle(dir, &file, first_seq)?;
+            segments::settled(dir, &file, first_seq, world.settle)?;
         }
         Ok(Segment { file, bytes: tail.whole_end })
+    }
+}
+
+/// After a failed sync: the next writer begins the segment `next_seq`, for a second sync of the same pages would say yes to what is lost.
+fn go_on_at(dir: &Path, next_seq: u64, note: &mut dyn FnMut(&str)) {
+    if let Err(error) = segments::mark_due(dir, next_seq) {
+        note(&format!(
+            "no new segment can be marked as due in {}: {}; until the disk is mended, do not rely on what else it stores",
+            dir.display(),
+            exit::reason(&error)
+        ));
     }
 }
 
@@ -181,12 +208,12 @@ pub(super) struct Segment {
     pub bytes: u64,
 }
 
-/// What can happen to a batch.
+/// What can happen to a batch. `whole` counts its lines that were written.
 pub(super) enum Trouble {
-    /// It could not be written whole, and was taken back. Readers may have seen so many records.
-    Undone { error: io::Error, seen: u64 },
+    /// It could not be written whole. What was is on disk.
+    Stopped { error: io::Error, whole: u64 },
     /// It was written, and nobody knows whether it is on disk.
-    Unknown(io::Error),
+    Unknown { error: io::Error, whole: u64 },
 }
 
 impl Segment {
@@ -194,34 +221,42 @@ impl Segment {
     /// O_APPEND alone would not give the seq, hence the lock. One sync at most, which is never tried again: after it failed once, the
     /// kernel takes the lost pages for clean and says yes (measured, LESSONS).
     pub fn write(self, lines: &[u8], count: u64, world: World<'_>) -> Result<(), Trouble> {
-        let undone = |error| Trouble::Undone { error, seen: 0 };
-        platform::check_file_size(self.bytes + lines.len() as u64).map_err(undone)?;
-        // Of a batch that stops in the middle, readers would have whole lines that are taken back. One line cannot: its newline
-        // comes last.
+        let stopped = |error| Trouble::Stopped { error, whole: 0 };
+        platform::check_file_size(self.bytes + lines.len() as u64).map_err(stopped)?;
+        // A batch shall not stop in the middle. One line cannot: its newline comes last.
         if count > 1
             && let Err(error) = platform::reserve(&self.file, self.bytes, lines.len() as u64)
         {
             let _ = self.file.set_len(self.bytes);
-            return Err(undone(error));
+            return Err(stopped(error));
         }
         let mut written = 0;
         while written < lines.len() {
-            let error = match (world.write)(&self.file, &lines[written..]) {
-                Ok(0) => io::ErrorKind::WriteZero.into(),
-                Ok(n) => {
-                    // Short: written on, to learn why.
-                    written += n;
-                    continue;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => error,
-            };
-            if written > 0 && self.file.set_len(self.bytes).is_err() {
-                return Err(Trouble::Unknown(error));
+            match (world.write)(&self.file, &lines[written..]) {
+                Ok(0) => return Err(self.stop(io::ErrorKind::WriteZero.into(), &lines[..written], count, world)),
+                // Short: written on, to learn why.
+                Ok(n) => written += n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.stop(error, &lines[..written], count, world)),
             }
-            return Err(Trouble::Undone { error, seen: memchr::memchr_iter(b'\n', &lines[..written]).count() as u64 });
         }
-        if world.is_durable { (world.sync_data)(&self.file).map_err(Trouble::Unknown) } else { Ok(()) }
+        if !world.is_durable {
+            return Ok(());
+        }
+        (world.sync_data)(&self.file).map_err(|error| Trouble::Unknown { error, whole: count })
+    }
+
+    /// After so much of a batch the disk was full. Readers may have had its whole lines, so these stay; the torn one behind them goes.
+    fn stop(&self, error: io::Error, written: &[u8], count: u64, world: World<'_>) -> Trouble {
+        let whole_end = memchr::memrchr(b'\n', written).map_or(0, |at| at + 1);
+        let whole = memchr::memchr_iter(b'\n', written).count() as u64;
+        if whole_end < written.len() && self.file.set_len(self.bytes + whole_end as u64).is_err() {
+            return Trouble::Unknown { error, whole: count };
+        }
+        match if whole > 0 { (world.sync_data)(&self.file) } else { Ok(()) } {
+            Ok(()) => Trouble::Stopped { error, whole },
+            Err(error) => Trouble::Unknown { error, whole },
+        }
     }
 }
 

@@ -22,21 +22,11 @@ pub(super) struct Found {
     line: Vec<u8>,
 }
 
-/// The newest segment at the time of the first search, and how far it was read.
-struct Searched {
-    segment: u64,
-    until: u64,
-    /// The bytes right before `until`: if they have changed, a writer took back what was read.
-    anchor: Vec<u8>,
-}
-
-/// So many bytes tell one line's end from another's: a line's seq is among its first ones, but any change before moves these.
-const ANCHOR_BYTES: u64 = 256;
-
 /// The ids to look for, and what was found.
 pub(super) struct Ids<'a> {
     wanted: HashMap<&'a [u8], Option<Found>>,
-    searched: Option<Searched>,
+    /// The newest segment at the time of the first search, and how far it was read: whole lines, which stay.
+    searched: Option<(u64, u64)>,
 }
 
 impl<'a> Ids<'a> {
@@ -61,9 +51,9 @@ impl<'a> Ids<'a> {
                 break;
             }
             let Some(file) = segments::open(dir, segment)? else { continue };
-            let (file, until) = self.search_segment(file, segment, 0)?;
+            let until = self.search_segment(file, segment, 0)?;
             if n == 0 {
-                self.searched = Some(Searched { segment, until, anchor: anchor(&file, until)? });
+                self.searched = Some((segment, until));
             }
         }
         Ok(())
@@ -74,23 +64,10 @@ impl<'a> Ids<'a> {
     /// # Errors
     /// What the system answers.
     pub fn catch_up(&mut self, dir: &Path) -> io::Result<()> {
-        let searched = self.searched.take();
-        let from = searched.as_ref().map_or(0, |searched| searched.segment);
-        for segment in segments::list(dir)?.into_iter().filter(|&segment| segment >= from) {
+        let (searched, until) = self.searched.unwrap_or_default();
+        for segment in segments::list(dir)?.into_iter().filter(|&segment| segment >= searched) {
             let Some(file) = segments::open(dir, segment)? else { continue };
-            let mut offset = 0;
-            if let Some(searched) = searched.as_ref().filter(|searched| searched.segment == segment) {
-                if anchor(&file, searched.until)? == searched.anchor {
-                    offset = searched.until;
-                } else {
-                    // Its disk was full in the middle of a batch, so a writer cut off again what we had read.
-                    self.wanted
-                        .values_mut()
-                        .filter(|found| found.as_ref().is_some_and(|found| found.segment == segment))
-                        .for_each(|found| *found = None);
-                }
-            }
-            self.search_segment(file, segment, offset)?;
+            self.search_segment(file, segment, if segment == searched { until } else { 0 })?;
         }
         Ok(())
     }
@@ -100,7 +77,7 @@ impl<'a> Ids<'a> {
     }
 
     /// Searches whole lines from `offset` on; returns how far that was.
-    fn search_segment(&mut self, file: File, segment: u64, offset: u64) -> io::Result<(File, u64)> {
+    fn search_segment(&mut self, file: File, segment: u64, offset: u64) -> io::Result<u64> {
         let mut scanner = Scanner::new();
         let mut block = Block::new(file, offset);
         loop {
@@ -110,7 +87,7 @@ impl<'a> Ids<'a> {
                     block.advance(bytes);
                     continue;
                 }
-                Filled::Nothing => return Ok((block.file().try_clone()?, block.offset())),
+                Filled::Nothing => return Ok(block.offset()),
             };
             let mut at = 0;
             for newline in memchr::memchr_iter(b'\n', &block.lines()[..bytes]) {
@@ -134,17 +111,6 @@ impl<'a> Ids<'a> {
         if let Some(found) = self.wanted.get_mut(msg_id.as_bytes()) {
             *found = Some(Found { seq, sender_id: known.sender_id.unwrap_or_default(), segment, offset, line: line.to_vec() });
         }
-    }
-}
-
-/// The bytes right before `until`.
-fn anchor(file: &File, until: u64) -> io::Result<Vec<u8>> {
-    let from = until.saturating_sub(ANCHOR_BYTES);
-    let mut bytes = vec![0; (until - from) as usize];
-    match file.read_exact_at(&mut bytes, from) {
-        // Cut below: equals no anchor.
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(vec![b'\n'; 1 + ANCHOR_BYTES as usize]),
-        read => read.map(|()| bytes),
     }
 }
 

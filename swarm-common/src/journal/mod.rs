@@ -14,6 +14,7 @@ mod segments;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -102,11 +103,20 @@ pub enum Outcome {
 pub enum AppendError {
     /// Nothing of the batch is stored.
     Failed(Failure),
+    /// The disk was full in the middle of it, and the file system had not said so before.
+    Partly {
+        /// Seq of the last record that is stored: the receipts up to it are good, the others are not.
+        last_seq: u64,
+        /// What would have been answered.
+        receipts: Vec<Receipt>,
+        /// Why there are no more.
+        failure: Failure,
+    },
     /// It was written, and the disk would not say whether it keeps it. The seqs are used up.
     Unknown {
         /// Seq of the first record of the batch that may be stored.
         first_seq: u64,
-        /// Seq of the last one.
+        /// Seq of the last one. Receipts of a larger seq are not good: those records were not written.
         last_seq: u64,
         /// What would have been answered.
         receipts: Vec<Receipt>,
@@ -137,11 +147,11 @@ impl Journal {
         Journal { dir, settings }
     }
 
-    /// Stores the batch, whole or not at all, in one write and one sync; answers when it is on disk. `note` takes words for
-    /// people.
+    /// Stores the batch in one write and one sync, whole or not at all (but see [`AppendError::Partly`]); answers when it is on disk. `note`
+    /// takes words for people.
     ///
     /// # Errors
-    /// [`AppendError`] tells whether nothing was stored or nobody knows.
+    /// [`AppendError`] tells whether nothing was stored, a part, or nobody knows.
     pub fn append(&self, batch: &[Draft], note: &mut dyn FnMut(&str)) -> Result<Vec<Receipt>, AppendError> {
         append::append(&self.dir, &self.settings, batch, note, append::WORLD)
     }
@@ -155,6 +165,16 @@ impl Journal {
     /// As [`Journal::append`].
     pub fn note(&self, batch: &[Draft], note: &mut dyn FnMut(&str)) -> Result<Vec<Receipt>, AppendError> {
         append::append(&self.dir, &self.settings, batch, note, append::World { is_durable: false, ..append::WORLD })
+    }
+
+    /// Which of the ids that the senders of these drafts chose are stored now, so that [`Journal::append`] would not store them again.
+    ///
+    /// # Errors
+    /// Status 3 when the journal cannot be read.
+    pub fn stored_ids<'a>(&self, drafts: &'a [Draft]) -> Result<HashSet<&'a str>, Failure> {
+        let Some(mut ids) = ids::Ids::of(drafts) else { return Ok(HashSet::new()) };
+        ids.search(&self.dir).map_err(|error| segments::unreadable(&self.dir, &error))?;
+        Ok(drafts.iter().filter(|draft| draft.id_is_own && ids.found(&draft.msg_id).is_some()).map(|draft| draft.msg_id.as_str()).collect())
     }
 
     /// What the journal holds now.

@@ -9,39 +9,69 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Settings, find};
 use crate::exit::Failure;
-use crate::platform;
+use crate::{files, platform};
 
 const EXTENSION: &str = ".ndjson";
 
+/// Of a mark that the next segment is due whatever the newest one has room for: the disk failed to sync that one. The mark has the new one's
+/// name, is empty, and becomes the new one.
+const DUE: &str = ".due";
+
 /// Digits of a segment's name, so that names sort as numbers do.
 const NAME_DIGITS: usize = 20;
+
+/// No journal gets there, and what is counted up from it does not overflow.
+const SEQ_MAX: u64 = u64::MAX / 2;
 
 /// Where the segment lies that begins with `first_seq`.
 pub(super) fn path(dir: &Path, first_seq: u64) -> PathBuf {
     dir.join(format!("{first_seq:0NAME_DIGITS$}{EXTENSION}"))
 }
 
-/// The seq that a file name promises; `None` for what is no segment.
-fn first_seq(name: &str) -> Option<u64> {
-    let digits = name.strip_suffix(EXTENSION)?;
+fn due_path(dir: &Path, first_seq: u64) -> PathBuf {
+    dir.join(format!("{first_seq:0NAME_DIGITS$}{DUE}"))
+}
+
+/// The seq that a file name promises; `None` for what is no segment, or no mark.
+fn first_seq(name: &str, extension: &str) -> Option<u64> {
+    let digits = name.strip_suffix(extension)?;
     if digits.len() != NAME_DIGITS || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
-    digits.parse().ok().filter(|&seq| seq > 0)
+    digits.parse().ok().filter(|seq| (1..=SEQ_MAX).contains(seq))
 }
 
-/// Hands over each segment's first seq, in no order. A directory that is not there has none.
-fn each(dir: &Path, mut visit: impl FnMut(u64)) -> io::Result<()> {
+/// Hands over each file's name, in no order. A directory that is not there has none.
+fn each_name(dir: &Path, mut visit: impl FnMut(&str)) -> io::Result<()> {
     let entries = match fs::read_dir(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         entries => entries?,
     };
     for entry in entries {
-        if let Some(first_seq) = entry?.file_name().to_str().and_then(first_seq) {
-            visit(first_seq);
+        if let Some(name) = entry?.file_name().to_str() {
+            visit(name);
         }
     }
     Ok(())
+}
+
+/// Hands over each segment's first seq, in no order.
+fn each(dir: &Path, mut visit: impl FnMut(u64)) -> io::Result<()> {
+    each_name(dir, |name| {
+        if let Some(first_seq) = first_seq(name, EXTENSION) {
+            visit(first_seq);
+        }
+    })
+}
+
+/// The newest segment, and the one that is due after it.
+pub(super) fn newest(dir: &Path) -> io::Result<(Option<u64>, Option<u64>)> {
+    let (mut newest, mut due) = (None, None);
+    each_name(dir, |name| {
+        newest = newest.max(first_seq(name, EXTENSION));
+        due = due.max(first_seq(name, DUE));
+    })?;
+    Ok((newest, due.filter(|_| due > newest)))
 }
 
 /// The oldest and the newest segment.
@@ -74,10 +104,7 @@ pub(super) fn list(dir: &Path) -> io::Result<Vec<u64>> {
 
 /// Opens a segment for reading; `None` when retention took it.
 pub(super) fn open(dir: &Path, first_seq: u64) -> io::Result<Option<File>> {
-    match File::open(path(dir, first_seq)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        file => file.map(Some),
-    }
+    files::open_if_there(&path(dir, first_seq))
 }
 
 /// Opens a segment for appending.
@@ -88,17 +115,41 @@ pub(super) fn open_to_append(dir: &Path, first_seq: u64) -> io::Result<File> {
 /// Begins the segment `first_seq`: on disk, its name too, before a byte is written to it. Under the lock only.
 ///
 /// # Errors
-/// What the system answers; then there is no such segment.
-pub(super) fn begin(dir: &Path, first_seq: u64) -> io::Result<File> {
-    let path = path(dir, first_seq);
-    let file = OpenOptions::new().read(true).append(true).create_new(true).mode(0o600).open(&path)?;
-    if let Err(error) = settle(dir, &file, first_seq) {
-        // A second sync of the same directory would say yes to an entry that is lost: the next writer shall make a new one.
-        let _ = fs::remove_file(&path);
-        return Err(error);
+/// What the system answers; then it is due.
+pub(super) fn begin(dir: &Path, first_seq: u64, settle: Settle<'_>) -> io::Result<File> {
+    let (path, due) = (path(dir, first_seq), due_path(dir, first_seq));
+    // A reader may have the mark open, from when it was the segment already: so it has to be the same file.
+    let is_marked = due.exists() && !path.exists();
+    if is_marked {
+        fs::rename(&due, &path)?;
     }
+    let file = OpenOptions::new().read(true).append(true).create_new(!is_marked).mode(0o600).open(&path)?;
+    settled(dir, &file, first_seq, settle)?;
     Ok(file)
 }
+
+/// Makes sure that an empty segment and its name are on disk.
+///
+/// # Errors
+/// What the system answers; then it is due.
+pub(super) fn settled(dir: &Path, file: &File, first_seq: u64, settle: Settle<'_>) -> io::Result<()> {
+    settle(dir, file, first_seq).inspect_err(|_| {
+        // A second sync of the same name would say yes to what is lost: it gets its name anew.
+        let _ = fs::rename(path(dir, first_seq), due_path(dir, first_seq));
+    })
+}
+
+/// Leaves a mark for the next writer: it shall not append to the newest segment, but begin this one. It is not synced: a power cut
+/// takes what the mark warns of, the pages in memory that the disk does not have.
+///
+/// # Errors
+/// What open(2) answers.
+pub(super) fn mark_due(dir: &Path, first_seq: u64) -> io::Result<()> {
+    files::open_or_create(&due_path(dir, first_seq)).map(drop)
+}
+
+/// [`settle`], or what a test has in its place.
+pub(super) type Settle<'a> = &'a dyn Fn(&Path, &File, u64) -> io::Result<()>;
 
 /// Puts an empty segment and its name on disk; with the journal's first one, the directories above it too.
 pub(super) fn settle(dir: &Path, file: &File, first_seq: u64) -> io::Result<()> {
@@ -154,28 +205,56 @@ pub(super) fn unreadable(dir: &Path, error: &io::Error) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::cell::RefCell;
+    use std::os::unix::fs::MetadataExt;
 
     #[test]
     fn only_twenty_digits_and_the_extension_are_a_segment() {
-        assert_eq!(first_seq("00000000000000000001.ndjson"), Some(1));
+        assert_eq!(first_seq("00000000000000000001.ndjson", EXTENSION), Some(1));
         let others = [
             "lock",
             "1.ndjson",
             "00000000000000000001.ndjson~",
+            "00000000000000000001.due",
             "0000000000000000000a.ndjson",
             "+0000000000000000001.ndjson",
             "00000000000000000000.ndjson",
+            "09223372036854775808.ndjson",
+            "18446744073709551615.ndjson",
         ];
         for name in others {
-            assert_eq!(first_seq(name), None, "{name}");
+            assert_eq!(first_seq(name, EXTENSION), None, "{name}");
         }
     }
 
     #[test]
     fn a_segment_that_is_there_is_never_begun_again() {
         let dir = tempfile::tempdir().expect("a directory");
-        begin(dir.path(), 7).expect("begun");
-        assert_eq!(begin(dir.path(), 7).map(|_| ()).map_err(|error| error.kind()), Err(io::ErrorKind::AlreadyExists));
+        begin(dir.path(), 7, &settle).expect("begun");
+        assert_eq!(begin(dir.path(), 7, &settle).map(|_| ()).map_err(|error| error.kind()), Err(io::ErrorKind::AlreadyExists));
         assert_eq!(ends(dir.path()).expect("listed"), Some((7, 7)));
+    }
+
+    #[test]
+    fn a_segment_that_the_disk_did_not_take_is_due_and_becomes_the_same_file_again() {
+        let dir = tempfile::tempdir().expect("a directory");
+        begin(dir.path(), 7, &settle).expect("begun");
+        assert_eq!(newest(dir.path()).expect("listed"), (Some(7), None));
+        let opened = RefCell::new(None);
+        let broken = |dir: &Path, _: &File, first_seq| {
+            *opened.borrow_mut() = open(dir, first_seq).expect("a reader has it open");
+            Err(io::Error::other("broken"))
+        };
+        for _ in 0..2 {
+            assert!(begin(dir.path(), 9, &broken).is_err());
+            assert_eq!(newest(dir.path()).expect("listed"), (Some(7), Some(9)));
+        }
+        let file = begin(dir.path(), 9, &settle).expect("begun");
+        assert_eq!(newest(dir.path()).expect("listed"), (Some(9), None));
+        let opened = opened.into_inner().expect("opened");
+        assert_eq!(opened.metadata().expect("there").ino(), file.metadata().expect("there").ino());
+        assert_eq!(fs::read_dir(dir.path()).expect("listed").count(), 2);
+        mark_due(dir.path(), 8).expect("marked");
+        assert_eq!(newest(dir.path()).expect("listed"), (Some(9), None), "a mark that is over");
     }
 }

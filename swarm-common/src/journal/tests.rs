@@ -319,7 +319,7 @@ fn an_empty_live_segment_still_knows_the_time_of_the_one_before() {
     let (_dir, journal) = journal(100_000);
     let noon: Timestamp = "2126-11-23T12:00:00Z".parse().expect("a timestamp");
     store_at(&journal, noon, "x");
-    segments::begin(&journal.dir, 2).expect("begun");
+    segments::begin(&journal.dir, 2, &segments::settle).expect("begun");
     assert_eq!(journal.bounds(), Ok(Bounds { oldest_seq: 1, next_seq: 2 }));
     assert_eq!(store_one(&journal, "y"), 2);
     assert_eq!(journal.first_since(noon), Ok(1));
@@ -368,26 +368,6 @@ fn an_id_that_needs_escapes_is_found_again() {
     let line = &fs::read(&segments_of(&journal)[0]).expect("read");
     assert!(line.windows(12).position(|w| w == b"\"msg_type\":\"").expect("a body") <= head_bytes(id));
     assert_eq!(head_bytes("abc"), "{\"seq\":18446744073709551615,\"msg_id\":\"abc\",\"timestamp\":\"2026-11-23T08:34:30.123456Z\",".len());
-}
-
-#[test]
-fn what_a_writer_took_back_between_the_search_and_the_lock_is_searched_again() {
-    let (_dir, journal) = journal(100_000);
-    store_one(&journal, "x");
-    let path = segments_of(&journal).remove(0);
-    let before = fs::metadata(&path).expect("there").len();
-    store(&journal, &[own("phantom", "a"), draft("id", "a", "as long as it has to be, so that the file ends at or behind its old end")]);
-    let batch = [own("phantom", "a"), own("second", "a")];
-    let mut ids = ids::Ids::of(&batch).expect("own ids");
-    ids.search(&journal.dir).expect("searched");
-    assert!(ids.found("phantom").is_some() && ids.found("second").is_none());
-    OpenOptions::new().write(true).open(&path).and_then(|file| file.set_len(before)).expect("taken back");
-    store(
-        &journal,
-        &[own("second", "a"), draft("id", "a", "longer than what was there, longer than what was there, longer than what was there")],
-    );
-    ids.catch_up(&journal.dir).expect("searched");
-    assert_eq!((ids.found("phantom"), ids.found("second").map(|found| found.seq)), (None, Some(2)));
 }
 
 #[test]
@@ -448,6 +428,18 @@ fn one_writer_whose_clock_was_a_year_ahead_does_not_make_the_others_remove_what_
 }
 
 #[test]
+fn the_last_seq_there_is_wraps_nothing() {
+    let (_dir, journal) = journal(100_000);
+    store_one(&journal, "one");
+    let odd = "{\"seq\":18446744073709551615,\"msg_id\":\"m\",\"timestamp\":\"2026-11-23T08:34:30.123456Z\",\"content\":\"x\"}\n";
+    fs::write(segments::path(&journal.dir, u64::MAX), odd).expect("written");
+    assert_eq!(journal.bounds(), Ok(Bounds { oldest_seq: 1, next_seq: 2 }));
+    assert_eq!((store_one(&journal, "two"), seqs(&read_all(&journal, 0))), (2, vec![1, 2]));
+    let mut reader = journal.read_from(u64::MAX).expect("a reader");
+    assert_eq!((read_on(&mut reader), reader.next_seq()), (vec![], u64::MAX));
+}
+
+#[test]
 fn a_reader_that_begins_past_the_end_waits_for_its_seq() {
     let (_dir, journal) = journal(500);
     store_many(&journal, 3);
@@ -500,8 +492,16 @@ fn after_a_failed_sync_nobody_knows_and_no_seq_is_given_again() {
         other => panic!("{other:?}"),
     }
     assert_eq!(syncs.get(), 1, "never tried again");
-    assert_eq!(segments_of(&journal)[1], segments::path(&journal.dir, 4));
+    assert_eq!(segments_of(&journal).len(), 1);
+    // Nobody is told yes before the next segment is on disk, however often it is tried.
+    let unsettled = |_: &Path, _: &File, _| Err(Errno::EIO.into());
+    for _ in 0..2 {
+        let tried = append(&journal.dir, &journal.settings, &[draft("id", "a", "x")], &mut |_| {}, World { settle: &unsettled, ..WORLD });
+        assert!(matches!(tried, Err(AppendError::Failed(_))), "{tried:?}");
+    }
+    assert_eq!(journal.bounds(), Ok(Bounds { oldest_seq: 1, next_seq: 4 }));
     assert_eq!(store_one(&journal, "four"), 4);
+    assert_eq!(segments_of(&journal)[1], segments::path(&journal.dir, 4));
     // Who sends again with the same ids is told that they are stored, now truly.
     let text = fs::read(&segments_of(&journal)[0]).expect("read");
     assert_eq!(store(&journal, &batch).iter().map(|receipt| receipt.seq).collect::<Vec<_>>(), [2, 3]);
@@ -510,54 +510,104 @@ fn after_a_failed_sync_nobody_knows_and_no_seq_is_given_again() {
 }
 
 #[test]
-fn a_disk_that_is_full_in_the_middle_of_a_batch_takes_all_of_it_back() {
-    for seen in [0, 2] {
-        let (_dir, journal) = journal(100_000);
-        store_one(&journal, "one");
-        let before = fs::read(&segments_of(&journal)[0]).expect("read");
-        let batch: Vec<Draft> = (0..5).map(|n| own(&format!("own-{n}"), "a")).collect();
-        let mut reader = journal.read_from(2).expect("a reader");
-        let (calls, met) = (Cell::new(0), RefCell::new(Vec::new()));
-        let full = |mut file: &File, bytes: &[u8]| {
-            calls.set(calls.get() + 1);
-            if calls.get() > 1 {
-                return Err(Errno::ENOSPC.into());
-            }
-            let line_bytes = bytes.len() / 5;
-            let n = file.write(&bytes[..line_bytes * seen + 10])?;
-            met.borrow_mut().extend(read_on(&mut journal.read_from(2).expect("a reader")));
-            Ok(n)
-        };
-        let world = World { write: &full, ..WORLD };
-        match append(&journal.dir, &journal.settings, &batch, &mut |_| {}, world) {
-            Err(AppendError::Failed(failure)) => assert!(failure.what.contains("No space left on device"), "{}", failure.what),
-            other => panic!("{other:?}"),
+fn what_is_lost_after_a_failed_sync_gives_no_seq_away() {
+    let (_dir, journal) = journal(100_000);
+    store_one(&journal, "one");
+    let before = fs::metadata(&segments_of(&journal)[0]).expect("there").len();
+    let world = World { sync_data: &|_| Err(Errno::EIO.into()), ..WORLD };
+    append(&journal.dir, &journal.settings, &[draft("id", "a", "two"), draft("id", "a", "three")], &mut |_| {}, world).expect_err("broken");
+    // The pages that the disk does not have go from memory.
+    OpenOptions::new().write(true).open(&segments_of(&journal)[0]).and_then(|file| file.set_len(before)).expect("lost");
+    assert_eq!(store_one(&journal, "four"), 4);
+    assert_eq!(read_all(&journal, 2)[0], Met::Gap(2, 3));
+}
+
+#[test]
+fn a_finished_segment_whose_sync_failed_is_not_synced_again() {
+    let (_dir, journal) = journal(100);
+    store_one(&journal, "one");
+    let syncs = Cell::new(0);
+    let broken = |_: &File| {
+        syncs.set(syncs.get() + 1);
+        if syncs.get() == 1 { Err(Errno::EIO.into()) } else { Ok(()) }
+    };
+    let world = World { sync_data: &broken, ..WORLD };
+    let two = [draft("id", "a", "two")];
+    let tried = append(&journal.dir, &journal.settings, &two, &mut |_| {}, world);
+    assert!(matches!(tried, Err(AppendError::Failed(_))), "{tried:?}");
+    assert_eq!(append(&journal.dir, &journal.settings, &two, &mut |_| {}, world).expect("stored")[0].seq, 2);
+    assert_eq!(syncs.get(), 2, "of the new one alone");
+    assert_eq!(seqs(&read_all(&journal, 1)), [1, 2]);
+}
+
+/// A disk that is full after so many bytes, and a reader that looks right then.
+fn full_after<'a>(bytes: usize, seen: &'a dyn Fn()) -> impl Fn(&File, &[u8]) -> std::io::Result<usize> + 'a {
+    let calls = Cell::new(0);
+    move |mut file, lines| {
+        calls.set(calls.get() + 1);
+        if calls.get() > 1 {
+            seen();
+            return Err(Errno::ENOSPC.into());
         }
-        assert_eq!(calls.get(), 2);
-        assert_eq!(fs::read(&segments_of(&journal)[0]).expect("read"), before);
-        assert_eq!(met.borrow().len(), seen, "what a reader saw meanwhile");
-        // Writable after; and a seq that a reader may have seen goes to no other record.
-        let receipts = store(&journal, &batch);
-        assert_eq!(receipts[0], Receipt { seq: 2 + seen as u64, outcome: Outcome::Stored });
-        let after = read_on(&mut reader);
-        let gap: Vec<Met> = if seen > 0 { vec![Met::Gap(2, 3)] } else { vec![] };
-        assert_eq!(after[..gap.len()], gap);
-        assert_eq!(seqs(&after[gap.len()..]), (2 + seen as u64..7 + seen as u64).collect::<Vec<_>>());
+        file.write(&lines[..bytes])
     }
 }
 
 #[test]
-fn what_cannot_be_taken_back_is_unknown() {
+fn a_disk_that_is_full_in_the_middle_of_a_batch_keeps_its_whole_lines_and_no_seq_is_missing() {
+    for whole in [0, 2] {
+        let (_dir, journal) = journal(100_000);
+        store_one(&journal, "one");
+        let batch: Vec<Draft> = (0..5).map(|n| own(&format!("own-{n}"), "a")).collect();
+        let (_elsewhere, as_long) = self::journal(100_000);
+        store_one(&as_long, "one");
+        store(&as_long, &batch[..whole]);
+        let length = |journal: &Journal| fs::metadata(&segments_of(journal)[0]).expect("there").len();
+        let (mut reader, met) = (journal.read_from(2).expect("a reader"), RefCell::new(Vec::new()));
+        let look = || met.borrow_mut().extend(read_all(&journal, 2));
+        let written = (length(&as_long) - length(&journal)) as usize + 10;
+        let world = World { write: &full_after(written, &look), ..WORLD };
+        match append(&journal.dir, &journal.settings, &batch, &mut |_| {}, world) {
+            Err(AppendError::Failed(failure)) if whole == 0 => assert!(failure.what.contains("No space left on device"), "{failure:?}"),
+            Err(AppendError::Partly { last_seq: 3, receipts, failure }) if whole == 2 => {
+                assert!(receipts[1].seq == 3 && failure.hint.contains("stored up to seq 3"), "{failure:?}");
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!((length(&journal), met.borrow().len()), (length(&as_long), whole), "what a reader saw meanwhile is there");
+        // Writable after, and sending all of it again stores the rest.
+        let receipts = store(&journal, &batch);
+        let repeated = receipts.iter().filter(|receipt| receipt.outcome == Outcome::Repeated).count();
+        assert_eq!((repeated, receipts.iter().map(|receipt| receipt.seq).collect::<Vec<_>>()), (whole, vec![2, 3, 4, 5, 6]));
+        assert_eq!(seqs(&read_on(&mut reader)), [2, 3, 4, 5, 6]);
+        assert_eq!(segments_of(&journal).len(), 1);
+    }
+}
+
+#[test]
+fn a_full_disk_that_does_not_confirm_what_it_took_leaves_that_unknown_and_the_rest_unwritten() {
+    let (_dir, journal) = journal(100_000);
+    let batch = [draft("id", "a", "1"), draft("id", "a", "2"), draft("id", "a", "3")];
+    let (_elsewhere, as_long) = self::journal(100_000);
+    store(&as_long, &batch[..2]);
+    let written = fs::metadata(&segments_of(&as_long)[0]).expect("there").len() as usize;
+    let world = World { write: &full_after(written, &|| {}), sync_data: &|_| Err(Errno::EIO.into()), ..WORLD };
+    match append(&journal.dir, &journal.settings, &batch, &mut |_| {}, world) {
+        Err(AppendError::Unknown { first_seq: 1, last_seq: 2, .. }) => {}
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(store_one(&journal, "x"), 3);
+    assert_eq!(segments_of(&journal)[1], segments::path(&journal.dir, 3));
+}
+
+#[test]
+fn what_cannot_be_cut_is_unknown() {
     // A pipe takes the bytes, and can neither be synced nor cut.
     let (_reader, writer) = std::io::pipe().expect("a pipe");
     let segment = || Segment { file: File::from(OwnedFd::from(writer.try_clone().expect("cloned"))), bytes: 0 };
-    assert!(matches!(segment().write(b"x\n", 1, WORLD), Err(Trouble::Unknown(_))));
-    let calls = Cell::new(0);
-    let full = |mut file: &File, bytes: &[u8]| {
-        calls.set(calls.get() + 1);
-        if calls.get() > 1 { Err(Errno::ENOSPC.into()) } else { file.write(&bytes[..1]) }
-    };
-    assert!(matches!(segment().write(b"x\n", 1, World { write: &full, ..WORLD }), Err(Trouble::Unknown(_))));
+    assert!(matches!(segment().write(b"x\n", 1, WORLD), Err(Trouble::Unknown { whole: 1, .. })));
+    let world = World { write: &full_after(1, &|| {}), ..WORLD };
+    assert!(matches!(segment().write(b"x\n", 1, world), Err(Trouble::Unknown { whole: 1, .. })));
 }
 
 /// Runs one test of this binary in a process of its own, because a resource limit holds for all threads.

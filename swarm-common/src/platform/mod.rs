@@ -40,8 +40,8 @@ pub fn survive_file_size_limit() {
     let _ = signal_hook::flag::register(nix::sys::signal::Signal::SIGXFSZ as i32, Arc::default());
 }
 
-/// Refuses a file of so many bytes where a resource limit (`ulimit -f`) would. Asked before the write, because the kernel
-/// answers with SIGXFSZ, which ends the process.
+/// Refuses a file of so many bytes where a resource limit (`ulimit -f`) would. Asked before a write that shall not stop in the middle: the
+/// kernel writes up to the limit, and fallocate(2) does not look at it on every file system.
 ///
 /// # Errors
 /// EFBIG.

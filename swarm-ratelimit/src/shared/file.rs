@@ -22,8 +22,8 @@ use std::time::Duration;
 use swarm_common::json::{self, Scanner, Value, Walk};
 
 use super::Answer;
-use crate::spec::Limit;
 use crate::window::{IDLE, RUNS_MAX, Rule, Taken, micros};
+use swarm_common::limit::Limit;
 
 const HEADER_BYTES: usize = 512;
 const RUN_BYTES: usize = 64;

@@ -1,8 +1,8 @@
 use super::*;
-use crate::spec::Limit;
 use crate::window::{Key, Windows};
 use proptest::prelude::*;
 use std::cell::{Cell, RefCell};
+use swarm_common::limit::Limit;
 
 /// Bytes in memory, whose writer is killed after so many writes.
 #[derive(Default)]

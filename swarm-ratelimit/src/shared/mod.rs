@@ -20,8 +20,8 @@ use std::time::SystemTime;
 use swarm_common::exit::{self, Failure};
 use swarm_common::{files, platform};
 
-use crate::spec::Limit;
 use crate::window::{IDLE, Key, Rule, Taken};
+use swarm_common::limit::Limit;
 
 pub use name::PLAIN_FIELD;
 

@@ -5,8 +5,8 @@
 
 use std::fmt::Write as _;
 
-use crate::spec::Limit;
 use crate::window::Key;
+use swarm_common::limit::Limit;
 
 /// The longest part of a name that says whose window it is. With the limit it stays below the 255 bytes of a file name.
 const WHOSE_BYTES_MAX: usize = 150;

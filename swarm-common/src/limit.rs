@@ -1,10 +1,10 @@
-//! What a limit is and how it is written: so many records a span, `10/60s`.
+//! A rate limit and how it is written: so many records a span, `10/60s`. What keeps it is in `swarm-ratelimit`.
 
 use std::fmt;
 use std::time::Duration;
 
-use swarm_common::exit::Failure;
-use swarm_common::time;
+use crate::exit::Failure;
+use crate::time;
 
 /// The most records that a limit may allow a window.
 pub const COUNT_MAX: u32 = 1_000_000_000;
@@ -58,8 +58,8 @@ impl Limit {
         self.per
     }
 
-    /// The window in microseconds, in which all times here are counted.
-    pub(crate) fn per_us(&self) -> i64 {
+    /// The window in microseconds, in which its moments are counted.
+    pub fn per_us(&self) -> i64 {
         // PER_MAX is 2^45 microseconds.
         i64::try_from(self.per.as_micros()).unwrap_or(i64::MAX)
     }
