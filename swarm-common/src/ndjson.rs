@@ -189,15 +189,16 @@ pub fn refuse_loop(input: &File, name: &str, kept_in: Option<&Path>) -> Result<(
     Ok(())
 }
 
-/// Sleeps until `input` can be read, or its writer is gone.
+/// Sleeps until `input` can be read, or its writer is gone. `None` as the output is one whose reader does not matter.
 ///
 /// # Errors
 /// The quiet failure as soon as the reader of `output` is gone, also when no line ever comes.
-pub fn wait_for_input(input: BorrowedFd<'_>, output: BorrowedFd<'_>) -> Result<(), Failure> {
+pub fn wait_for_input(input: BorrowedFd<'_>, output: Option<BorrowedFd<'_>>) -> Result<(), Failure> {
     loop {
         // No events asked for: an error or a hang-up is always told.
-        let mut fds = [PollFd::new(input, PollFlags::POLLIN), PollFd::new(output, PollFlags::empty())];
-        match poll(&mut fds, PollTimeout::NONE) {
+        let mut fds = [PollFd::new(input, PollFlags::POLLIN), PollFd::new(output.unwrap_or(input), PollFlags::empty())];
+        let count = if output.is_some() { 2 } else { 1 };
+        match poll(&mut fds[..count], PollTimeout::NONE) {
             Ok(_) | Err(nix::errno::Errno::EINTR) => {}
             Err(error) => return Err(Failure::io("wait for input", &error.into())),
         }

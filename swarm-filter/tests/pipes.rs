@@ -3,8 +3,12 @@
 
 mod support;
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::thread;
+use std::time::Duration;
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use support::{ends, filter};
 
 const ACK: &[u8] = b"{\"msg_type\":\"ACK\"}\n";
@@ -81,6 +85,20 @@ fn with_quiet_a_closed_output_is_no_match() {
 }
 
 #[cfg(target_os = "linux")]
+#[test]
+fn with_quiet_it_sleeps_while_nothing_comes_also_on_an_input_that_does_not_block() {
+    // It read again and again, on a whole core: programs like node make the pipes that they share not block.
+    let (input, mut writer) = std::io::pipe().unwrap();
+    fcntl(&input, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+    let child = filter(&["-q", "-t", "ack"]).stdin(input).spawn().unwrap();
+    thread::sleep(Duration::from_millis(100));
+    let io = fs::read_to_string(format!("/proc/{}/io", child.id())).unwrap();
+    let reads: u64 = io.lines().find_map(|line| line.strip_prefix("syscr: ")).unwrap().parse().unwrap();
+    assert!(reads < 100, "{reads} reads of nothing");
+    writer.write_all(ACK).unwrap();
+    assert_eq!(ends(child), 0);
+}
+
 #[test]
 fn memory_does_not_grow_with_the_length_of_a_line_or_the_number_of_bad_ones() {
     let mut child = filter(&["-t", "ack"]).spawn().unwrap();

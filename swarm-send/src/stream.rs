@@ -83,9 +83,7 @@ impl Stream<'_> {
             }
             if !is_ready(lines.input()) {
                 self.store()?;
-                if let Some(out) = &self.out {
-                    ndjson::wait_for_input(lines.input().as_fd(), out.fd())?;
-                }
+                ndjson::wait_for_input(lines.input().as_fd(), self.out.as_ref().map(Out::fd))?;
             }
             lines.fill()?;
         }

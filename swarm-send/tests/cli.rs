@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use assert_cmd::Command as Call;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use predicates::prelude::*;
 use predicates::str::contains;
 use serde_json::{Value, json};
@@ -304,6 +305,25 @@ fn a_reader_of_the_answers_that_leaves_ends_it_quietly_also_while_idle() {
     let done = child.wait_with_output().unwrap();
     drop(stdin);
     assert_eq!((done.status.code(), String::from_utf8_lossy(&done.stderr).as_ref()), (Some(0), ""));
+}
+
+#[test]
+fn without_answers_it_sleeps_while_nothing_comes_also_on_an_input_that_does_not_block() {
+    // It read again and again, on a whole core: programs like node make the pipes that they share not block.
+    let swarm = Swarm::new();
+    let (input, mut writer) = std::io::pipe().unwrap();
+    fcntl(&input, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_swarm-send"));
+    child.args(["-q", "--as", "a", "--to", "b"]).env("SWARM_STORE", swarm.store()).stdin(input);
+    let mut child = child.spawn().unwrap();
+    writer.write_all(b"{\"content\":\"x\"}\n").unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    let io = fs::read_to_string(format!("/proc/{}/io", child.id())).unwrap();
+    let reads: u64 = io.lines().find_map(|line| line.strip_prefix("syscr: ")).unwrap().parse().unwrap();
+    assert!(reads < 100, "{reads} reads of nothing");
+    drop(writer);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(swarm.stored().len(), 1);
 }
 
 #[test]
