@@ -76,6 +76,11 @@ impl<R: Read> Lines<R> {
         self.at_end && self.start == self.end && !self.in_long
     }
 
+    /// Takes what was read as all of the input: behind the last newline a line may stand that is cut off. For who ends before the input does.
+    pub fn end(&mut self) {
+        self.at_end = true;
+    }
+
     /// The next piece that is already here; `None` when more must be read (or nothing is left).
     pub fn buffered(&mut self) -> Option<Piece<'_>> {
         let newline = memchr::memchr(b'\n', &self.buf[self.searched..self.end]).map(|at| self.searched + at);
@@ -495,6 +500,24 @@ mod tests {
         let lines = read_all(&input[..]);
         let shape: Vec<(u64, usize, bool)> = lines.iter().map(|(n, l, long)| (*n, l.len(), *long)).collect();
         assert_eq!(shape, [(1, LINE_BYTES_MAX, false), (2, LINE_BYTES_MAX + 1, true), (3, 0, false), (4, 4, false)]);
+    }
+
+    #[test]
+    fn who_ends_before_the_input_does_gets_what_was_read_of_its_last_line() {
+        let mut lines = Lines::new(&b"a\nhalf"[..]);
+        lines.fill().expect("read");
+        assert_eq!(lines.buffered(), Some(Piece::Line(b"a")));
+        assert_eq!(lines.buffered(), None);
+        assert!(!lines.is_done());
+        lines.end();
+        assert_eq!(lines.buffered(), Some(Piece::Line(b"half")));
+        assert!(lines.is_done());
+        let mut lines = Lines::new(io::repeat(b'x'));
+        lines.fill().and_then(|_| lines.fill()).expect("read");
+        assert!(matches!(lines.buffered(), Some(Piece::TooLong { first: true, last: false, .. })));
+        lines.end();
+        assert_eq!(lines.buffered(), Some(Piece::TooLong { part: b"", first: false, last: true }));
+        assert!(lines.is_done());
     }
 
     /// A pipe that does not block, and is full every other time.

@@ -69,8 +69,8 @@ pub const TOOL: Tool = Tool {
             WHOSE,
             "records alike in FIELD, not in sender_id",
             "Count the records together that have the same value in FIELD, a field of the record's top level: a string, a number or a boolean. \
-             Records without it, or with null in it, share one window. Without --key it is sender_id, a string, \
-             in upper or lower case the same agent; or sender where that is missing, as in logs of the Python program.",
+             Records without it, or with null in it, share one window. Without --key, as with --key sender_id, it is sender_id, which has to \
+             be a string, in upper or lower case the same agent; or sender where that is missing, as in logs of the Python program.",
         ),
         switch("key-all", WHOSE, "all records", "One window over all records."),
         option(
