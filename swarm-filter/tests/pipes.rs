@@ -75,6 +75,20 @@ fn it_ends_at_once_and_in_silence_when_its_reader_goes_away_though_nothing_comes
 }
 
 #[test]
+fn a_reader_that_goes_away_has_what_it_wanted_also_where_bad_lines_were_told_before() {
+    let mut child = filter(&["-t", "ack"]).spawn().unwrap();
+    let mut words = BufReader::new(child.stderr.take().unwrap());
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(b"{\"msg_type\":\"ACK\",\"msg_type\":\"ACK\"}\n").unwrap();
+    let mut said = String::new();
+    words.read_line(&mut said).unwrap();
+    assert!(said.starts_with("swarm-filter: line 1: duplicate key"), "{said}");
+    drop(child.stdout.take().unwrap());
+    assert_eq!(ends(child), 0);
+    drop(input);
+}
+
+#[test]
 fn with_quiet_a_closed_output_is_no_match() {
     let mut child = filter(&["-q", "-t", "ack"]).spawn().unwrap();
     drop(child.stdout.take().unwrap());
