@@ -148,10 +148,11 @@ impl<R: Read> Lines<R> {
     }
 }
 
-/// Standard input as a file, without std's second buffer.
+/// Standard input as a file, without std's second buffer. One that the caller closed is `/dev/null` by now: std opens that in its place
+/// before main, so that no other file gets the number.
 ///
 /// # Errors
-/// Status 3 when there is none.
+/// Status 3 when the process may not have another descriptor.
 pub fn stdin() -> Result<File, Failure> {
     let fd = io::stdin().as_fd().try_clone_to_owned().map_err(|error| Failure::io("use standard input", &error))?;
     Ok(File::from(fd))
@@ -247,10 +248,11 @@ const FULL_PIPE_PAUSE: Duration = Duration::from_millis(1);
 const WRITE_BYTES: usize = 65_536;
 
 impl Out<File> {
-    /// Standard output, without std's buffer, which would write line by line.
+    /// Standard output, without std's buffer, which would write line by line. One that the caller closed is `/dev/null` by now, as with
+    /// [`stdin`]; nothing tells it from one that a caller chose (Python's `subprocess.DEVNULL` is opened in the same way).
     ///
     /// # Errors
-    /// Status 3 when there is none.
+    /// Status 3 when the process may not have another descriptor.
     pub fn stdout() -> Result<Self, Failure> {
         platform::survive_file_size_limit();
         let stdout = io::stdout();
