@@ -146,7 +146,7 @@ fn a_signal_ends_a_stream_that_drops_with_its_sum() {
     assert_eq!(line(&mut output), record("a", 1));
     signal(child.id(), "INT");
     assert_eq!(ends_by_signal(child), Signal::SIGINT as i32);
-    assert!(words().ends_with(": 3 records over 1/3600s, dropped\n"));
+    assert!(words().ends_with(": 3 records over 1/1h, dropped\n"));
     drop(input);
 }
 

@@ -343,7 +343,7 @@ fn a_configured_rate_refuses_what_is_over_it_and_says_when_to_try_again() {
     fs::write(swarm.store().join("config.toml"), "[send]\nrate = \"2/1h\"\n").unwrap();
     swarm.to_one(&["one"]).assert().success();
     let input = "{\"content\":\"two\"}\n{\"content\":\"three\"}\n{\"content\":\"other\",\"sender_id\":\"AGENT-0\"}\n";
-    let run = swarm.to_one(&[]).write_stdin(input).assert().code(1).stderr(contains("line 2: agent-0 is over the limit of 2/3600s"));
+    let run = swarm.to_one(&[]).write_stdin(input).assert().code(1).stderr(contains("line 2: agent-0 is over the limit of 2/1h"));
     let told = records(&run.get_output().stdout);
     assert_eq!(told.iter().map(|answer| answer["status"].as_str().unwrap()).collect::<Vec<_>>(), ["accepted", "refused", "refused"]);
     assert!((3_500_000..=3_600_000).contains(&told[1]["retry_after_ms"].as_u64().unwrap()), "{}", told[1]);
