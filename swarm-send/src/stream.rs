@@ -141,8 +141,11 @@ fn refuse(rejects: &mut Rejects, worst: &mut Exit, number: u64, line: &[u8], ref
         return Err(refusal.failure.clone());
     }
     rejects.line("", number, line, &refusal.failure.what).map_err(|mut failure| {
+        // With --strict. What is refused need not be a bad line: it may be over the limit, and then it helps to wait.
         if failure.exit == Exit::Wrong {
             failure.exit = refusal.failure.exit;
+            let hint = format!("{}\nwithout --strict, what is refused is told and the rest goes on", refusal.failure.hint);
+            failure = failure.hint(hint.trim_start());
         }
         failure
     })

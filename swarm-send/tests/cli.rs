@@ -224,6 +224,11 @@ fn strict_stops_at_the_first_refusal_and_keeps_what_was_accepted() {
     let run = swarm.to_one(&["--strict"]).write_stdin(input).assert().code(2).stderr(contains("line 2: not one JSON object"));
     assert_eq!(records(&run.get_output().stdout).len(), 2);
     assert_eq!(swarm.stored().len(), 1);
+    // What helps is what the refusal says, be it that one has to wait.
+    fs::write(swarm.store().join("config.toml"), "[send]\nrate = \"1/1h\"\n").unwrap();
+    let said =
+        contains("line 2: agent-0 is over the limit of 1/1h\n  again in ").and(contains("\n  without --strict, what is refused is told"));
+    swarm.to_one(&["--strict"]).write_stdin("{\"content\":\"1\"}\n{\"content\":\"2\"}\n").assert().code(1).stderr(said);
 }
 
 #[test]
