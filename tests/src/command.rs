@@ -3,6 +3,7 @@
 
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, Command, ValueHint};
+use swarm_common::message::TYPES;
 use swarm_common::options::Tool;
 use swarm_ratelimit::cli::{CLOCKS, OVERS};
 
@@ -39,9 +40,6 @@ pub fn of(tool: &'static Tool) -> Command {
     }
     command
 }
-
-/// What people send (DESIGN 2); a shell offers it, and any other word may be typed.
-const TYPES: [&str; 7] = ["question", "review-request", "blocked", "completed", "challenge", "info", "ack"];
 
 /// The command with what a shell may offer for each value, by the values' names: files, directories, the words that can
 /// stand there, and else nothing.
