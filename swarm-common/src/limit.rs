@@ -86,13 +86,13 @@ fn parse_count(text: &str) -> Result<u32, Failure> {
     text.parse().ok().filter(|_| plain).ok_or_else(|| Failure::wrong(format!("'{text}' is no count from 1 to {COUNT_MAX}")))
 }
 
-/// As [`Limit::parse`] reads it: `10/60s`, and `10/1500ms` where the seconds are not whole.
+/// As people write it and [`Limit::parse`] reads it, in the longest unit that is whole: `10/1m`, `10/90s`, `10/1500ms`.
 impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.per.as_secs(), self.per.subsec_millis()) {
-            (seconds, 0) => write!(f, "{}/{seconds}s", self.count),
-            _ => write!(f, "{}/{}ms", self.count, self.per.as_millis()),
-        }
+        let per_ms = self.per.as_millis();
+        let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s")];
+        let (unit_ms, name) = units.into_iter().find(|(unit_ms, _)| per_ms.is_multiple_of(*unit_ms)).unwrap_or((1, "ms"));
+        write!(f, "{}/{}{name}", self.count, per_ms / unit_ms)
     }
 }
 
@@ -126,10 +126,19 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_span_is_shown_in_the_longest_unit_that_is_whole() {
+        for (text, shown) in
+            [("1/60s", "1/1m"), ("1/3600s", "1/1h"), ("1/90s", "1/90s"), ("1/1h30m", "1/90m"), ("1/48h", "1/2d"), ("1/1.5s", "1/1500ms")]
+        {
+            assert_eq!(Limit::parse(text).map(|limit| limit.to_string()), Ok(shown.to_string()));
+        }
+    }
+
     proptest! {
         #[test]
-        fn what_is_written_reads_back(count in 1u32..=COUNT_MAX, per_ms in 1u64..=366 * 86_400_000) {
-            let limit = Limit::new(count, Duration::from_millis(per_ms)).expect("in range");
+        fn what_is_written_reads_back(count in 1u32..=COUNT_MAX, per in 1u64..=366 * 24, unit_ms in prop::sample::select(vec![1u64, 1000, 60_000, 3_600_000])) {
+            let limit = Limit::new(count, Duration::from_millis(per * unit_ms)).expect("in range");
             prop_assert_eq!(Limit::parse(&limit.to_string()), Ok(limit));
         }
     }

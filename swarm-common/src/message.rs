@@ -31,6 +31,9 @@ pub const ALL: &str = "@all";
 pub const TYPE_DEFAULT: &str = "INFO";
 /// The type of an acknowledgement.
 pub const TYPE_ACK: &str = "ACK";
+
+/// Types that people send, as they are typed; any other word may be one too.
+pub const TYPES: [&str; 7] = ["question", "review-request", "blocked", "completed", "challenge", "info", "ack"];
 /// Types that only the tools write.
 pub const TYPES_OF_SYSTEM: [&str; 7] = ["DELIVERY", "RETRY", "ESCALATION", "LOCKED", "RELEASED", "EXPIRED", "STOLEN"];
 

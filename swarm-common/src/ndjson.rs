@@ -76,6 +76,11 @@ impl<R: Read> Lines<R> {
         self.at_end && self.start == self.end && !self.in_long
     }
 
+    /// Takes what was read as all of the input: behind the last newline a line may stand that is cut off. For who ends before the input does.
+    pub fn end(&mut self) {
+        self.at_end = true;
+    }
+
     /// The next piece that is already here; `None` when more must be read (or nothing is left).
     pub fn buffered(&mut self) -> Option<Piece<'_>> {
         let newline = memchr::memchr(b'\n', &self.buf[self.searched..self.end]).map(|at| self.searched + at);
@@ -143,10 +148,11 @@ impl<R: Read> Lines<R> {
     }
 }
 
-/// Standard input as a file, without std's second buffer.
+/// Standard input as a file, without std's second buffer. One that the caller closed is `/dev/null` by now: std opens that in its place
+/// before main, so that no other file gets the number.
 ///
 /// # Errors
-/// Status 3 when there is none.
+/// Status 3 when the process may not have another descriptor.
 pub fn stdin() -> Result<File, Failure> {
     let fd = io::stdin().as_fd().try_clone_to_owned().map_err(|error| Failure::io("use standard input", &error))?;
     Ok(File::from(fd))
@@ -189,15 +195,16 @@ pub fn refuse_loop(input: &File, name: &str, kept_in: Option<&Path>) -> Result<(
     Ok(())
 }
 
-/// Sleeps until `input` can be read, or its writer is gone.
+/// Sleeps until `input` can be read, or its writer is gone. `None` as the output is one whose reader does not matter.
 ///
 /// # Errors
 /// The quiet failure as soon as the reader of `output` is gone, also when no line ever comes.
-pub fn wait_for_input(input: BorrowedFd<'_>, output: BorrowedFd<'_>) -> Result<(), Failure> {
+pub fn wait_for_input(input: BorrowedFd<'_>, output: Option<BorrowedFd<'_>>) -> Result<(), Failure> {
     loop {
         // No events asked for: an error or a hang-up is always told.
-        let mut fds = [PollFd::new(input, PollFlags::POLLIN), PollFd::new(output, PollFlags::empty())];
-        match poll(&mut fds, PollTimeout::NONE) {
+        let mut fds = [PollFd::new(input, PollFlags::POLLIN), PollFd::new(output.unwrap_or(input), PollFlags::empty())];
+        let count = if output.is_some() { 2 } else { 1 };
+        match poll(&mut fds[..count], PollTimeout::NONE) {
             Ok(_) | Err(nix::errno::Errno::EINTR) => {}
             Err(error) => return Err(Failure::io("wait for input", &error.into())),
         }
@@ -241,10 +248,11 @@ const FULL_PIPE_PAUSE: Duration = Duration::from_millis(1);
 const WRITE_BYTES: usize = 65_536;
 
 impl Out<File> {
-    /// Standard output, without std's buffer, which would write line by line.
+    /// Standard output, without std's buffer, which would write line by line. One that the caller closed is `/dev/null` by now, as with
+    /// [`stdin`]; nothing tells it from one that a caller chose (Python's `subprocess.DEVNULL` is opened in the same way).
     ///
     /// # Errors
-    /// Status 3 when there is none.
+    /// Status 3 when the process may not have another descriptor.
     pub fn stdout() -> Result<Self, Failure> {
         platform::survive_file_size_limit();
         let stdout = io::stdout();
@@ -494,6 +502,24 @@ mod tests {
         let lines = read_all(&input[..]);
         let shape: Vec<(u64, usize, bool)> = lines.iter().map(|(n, l, long)| (*n, l.len(), *long)).collect();
         assert_eq!(shape, [(1, LINE_BYTES_MAX, false), (2, LINE_BYTES_MAX + 1, true), (3, 0, false), (4, 4, false)]);
+    }
+
+    #[test]
+    fn who_ends_before_the_input_does_gets_what_was_read_of_its_last_line() {
+        let mut lines = Lines::new(&b"a\nhalf"[..]);
+        lines.fill().expect("read");
+        assert_eq!(lines.buffered(), Some(Piece::Line(b"a")));
+        assert_eq!(lines.buffered(), None);
+        assert!(!lines.is_done());
+        lines.end();
+        assert_eq!(lines.buffered(), Some(Piece::Line(b"half")));
+        assert!(lines.is_done());
+        let mut lines = Lines::new(io::repeat(b'x'));
+        lines.fill().and_then(|_| lines.fill()).expect("read");
+        assert!(matches!(lines.buffered(), Some(Piece::TooLong { first: true, last: false, .. })));
+        lines.end();
+        assert_eq!(lines.buffered(), Some(Piece::TooLong { part: b"", first: false, last: true }));
+        assert!(lines.is_done());
     }
 
     /// A pipe that does not block, and is full every other time.

@@ -20,6 +20,7 @@ use std::io::{Seek, SeekFrom};
 use std::path::Path;
 
 use swarm_common::exit::{self, Exit, Failure};
+use swarm_common::message::TYPES;
 use swarm_common::ndjson::{self, Out, Rejects};
 
 use crate::cli::{NAME, Request};
@@ -50,7 +51,7 @@ pub fn filter(request: Request) -> Result<Exit, Failure> {
             Ok(file) => file,
             // As grep does: the other files still go through.
             Err(failure) => {
-                exit::say(NAME, &failure.what);
+                exit::tell(NAME, &failure);
                 worst = worst.max(failure.exit);
                 continue;
             }
@@ -84,8 +85,13 @@ pub fn filter(request: Request) -> Result<Exit, Failure> {
 
 /// An input that can be read to an end: not the file that rejects or results are appended to, for that has none.
 fn open(name: &OsStr, kept_in: Option<&Path>) -> Result<File, Failure> {
-    let file = if name == "-" { ndjson::stdin()? } else { ndjson::open(Path::new(name))? };
+    let file = if name == "-" { ndjson::stdin() } else { ndjson::open(Path::new(name)) };
     let name = name.display().to_string();
+    let file = file.map_err(|failure| {
+        // `swarm-filter ack log`, as one would call grep.
+        let is_type = TYPES.iter().any(|known| known.eq_ignore_ascii_case(&name));
+        if is_type { failure.hint(format!("for the records of that type: {NAME} --type {name}")) } else { failure }
+    })?;
     if file.metadata().is_ok_and(|meta| meta.is_dir()) {
         return Err(Failure::wrong("cannot read standard input: it is a directory"));
     }

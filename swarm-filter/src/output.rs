@@ -111,7 +111,7 @@ impl Sink for Output {
 
     fn wait(&self, input: BorrowedFd<'_>) -> Result<(), Failure> {
         // With -q nobody needs to read the output: that it is closed must not look like a match.
-        if self.show == Show::Nothing { Ok(()) } else { ndjson::wait_for_input(input, self.out.fd()) }
+        ndjson::wait_for_input(input, (self.show != Show::Nothing).then(|| self.out.fd()))
     }
 }
 

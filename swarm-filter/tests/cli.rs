@@ -284,6 +284,19 @@ fn a_missing_file_is_told_and_the_others_still_go_through() {
 }
 
 #[test]
+fn who_names_a_type_where_a_file_belongs_is_told_the_option() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("log"), "{\"msg_type\":\"ACK\"}\n").unwrap();
+    let call = |name: &str| filter(&[name, "log"]).current_dir(&directory).output().unwrap();
+    let output = call("ack");
+    let expected = "swarm-filter: cannot read ack: No such file or directory\n  for the records of that type: swarm-filter --type ack\n";
+    assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(2), expected));
+    assert_eq!(stderr(&call("acks")), "swarm-filter: cannot read acks: No such file or directory\n");
+    fs::copy(directory.path().join("log"), directory.path().join("ack")).unwrap();
+    assert_eq!((call("ack").status.code(), stderr(&call("ack"))), (Some(0), String::new()), "a file of that name is a file");
+}
+
+#[test]
 fn a_wrong_call_is_refused_before_anything_is_read_or_made() {
     let directory = tempfile::tempdir().unwrap();
     let rejects = directory.path().join("rejects");

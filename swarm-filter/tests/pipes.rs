@@ -3,8 +3,12 @@
 
 mod support;
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::thread;
+use std::time::Duration;
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use support::{ends, filter};
 
 const ACK: &[u8] = b"{\"msg_type\":\"ACK\"}\n";
@@ -71,6 +75,20 @@ fn it_ends_at_once_and_in_silence_when_its_reader_goes_away_though_nothing_comes
 }
 
 #[test]
+fn a_reader_that_goes_away_has_what_it_wanted_also_where_bad_lines_were_told_before() {
+    let mut child = filter(&["-t", "ack"]).spawn().unwrap();
+    let mut words = BufReader::new(child.stderr.take().unwrap());
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(b"{\"msg_type\":\"ACK\",\"msg_type\":\"ACK\"}\n").unwrap();
+    let mut said = String::new();
+    words.read_line(&mut said).unwrap();
+    assert!(said.starts_with("swarm-filter: line 1: duplicate key"), "{said}");
+    drop(child.stdout.take().unwrap());
+    assert_eq!(ends(child), 0);
+    drop(input);
+}
+
+#[test]
 fn with_quiet_a_closed_output_is_no_match() {
     let mut child = filter(&["-q", "-t", "ack"]).spawn().unwrap();
     drop(child.stdout.take().unwrap());
@@ -81,6 +99,20 @@ fn with_quiet_a_closed_output_is_no_match() {
 }
 
 #[cfg(target_os = "linux")]
+#[test]
+fn with_quiet_it_sleeps_while_nothing_comes_also_on_an_input_that_does_not_block() {
+    // It read again and again, on a whole core: programs like node make the pipes that they share not block.
+    let (input, mut writer) = std::io::pipe().unwrap();
+    fcntl(&input, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+    let child = filter(&["-q", "-t", "ack"]).stdin(input).spawn().unwrap();
+    thread::sleep(Duration::from_millis(100));
+    let io = fs::read_to_string(format!("/proc/{}/io", child.id())).unwrap();
+    let reads: u64 = io.lines().find_map(|line| line.strip_prefix("syscr: ")).unwrap().parse().unwrap();
+    assert!(reads < 100, "{reads} reads of nothing");
+    writer.write_all(ACK).unwrap();
+    assert_eq!(ends(child), 0);
+}
+
 #[test]
 fn memory_does_not_grow_with_the_length_of_a_line_or_the_number_of_bad_ones() {
     let mut child = filter(&["-t", "ack"]).spawn().unwrap();

@@ -20,6 +20,12 @@ const WHOSE: &str = "What is counted together";
 const OVER: &str = "What is over the limit, or bad";
 const SHARED: &str = "One limit for many processes";
 
+/// What `--by` can be.
+pub const CLOCKS: [(&str, Clock); 2] = [("arrival", Clock::Arrival), ("timestamp", Clock::Timestamp)];
+
+/// What `--over` can be.
+pub const OVERS: [(&str, Over); 3] = [("drop", Over::Drop), ("delay", Over::Delay), ("mark", Over::Mark)];
+
 const fn option(long: &'static str, value: &'static str, group: &'static str, help: &'static str, man: &'static str) -> Opt {
     Opt { long, short: None, value: Some(value), group, help, man }
 }
@@ -69,8 +75,8 @@ pub const TOOL: Tool = Tool {
             WHOSE,
             "records alike in FIELD, not in sender_id",
             "Count the records together that have the same value in FIELD, a field of the record's top level: a string, a number or a boolean. \
-             Records without it, or with null in it, share one window. Without --key it is sender_id, a string, \
-             in upper or lower case the same agent; or sender where that is missing, as in logs of the Python program.",
+             Records without it, or with null in it, share one window. Without --key, as with --key sender_id, it is sender_id, which has to \
+             be a string, in upper or lower case the same agent; or sender where that is missing, as in logs of the Python program.",
         ),
         switch("key-all", WHOSE, "all records", "One window over all records."),
         option(
@@ -209,7 +215,7 @@ fn option_given(raw: &mut Raw, name: &'static str, value: OsString) -> Result<()
     match name {
         "limit" => raw.limit = Some(limit.with_count(&text(&option, value)?)?),
         "per" => raw.limit = Some(limit.with_per(&text(&option, value)?)?),
-        "by" => raw.clock = Some(one_of(&option, value, &[("arrival", Clock::Arrival), ("timestamp", Clock::Timestamp)])?),
+        "by" => raw.clock = Some(one_of(&option, value, &CLOCKS)?),
         "key" if raw.field.is_some() => return Err(Failure::wrong("--key is given twice").hint("a record counts in one window")),
         "key" => raw.field = Some(text(&option, value)?),
         "key-all" => raw.is_all = true,
@@ -220,7 +226,7 @@ fn option_given(raw: &mut Raw, name: &'static str, value: OsString) -> Result<()
                 Failure::wrong(format!("--max-keys {text}: not a whole number from 1")).hint("one window over everything is --key-all")
             })?);
         }
-        "over" => raw.over = Some(one_of(&option, value, &[("drop", Over::Drop), ("delay", Over::Delay), ("mark", Over::Mark)])?),
+        "over" => raw.over = Some(one_of(&option, value, &OVERS)?),
         "reject" if raw.reject.is_some() => {
             return Err(Failure::wrong("--reject is given twice").hint("all rejected lines go to one file"));
         }

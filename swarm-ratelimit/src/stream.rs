@@ -78,7 +78,8 @@ impl Stream {
         let mut lines = Lines::new(input);
         let mut ended = self.pump(&mut lines);
         if ended.is_ok() && self.signals.caught().is_some() {
-            // What was read already can't be given back.
+            // What was read already can't be given back, be it half a line: that is bad, so it is told and kept.
+            lines.end();
             ended = self.take_in(&mut lines, boottime_us(), |_| true).map(|_| ());
         }
         let waiting = self.held.count();

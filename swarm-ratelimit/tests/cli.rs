@@ -25,10 +25,10 @@ fn ten_a_minute_of_each_sender_pass_byte_for_byte_and_the_rest_is_dropped_and_to
     let output = run(&[], &input);
     let ten = |text: &str| text.split_inclusive('\n').take(10).collect::<String>();
     assert_eq!(stdout(&output), [records("a", 10), ten(&legacy), ten(&nobody), records("b", 10)].concat());
-    let words = "swarm-ratelimit: a is over 10/60s: the rest is dropped
-swarm-ratelimit: py is over 10/60s: the rest is dropped
-swarm-ratelimit: what has no sender_id is over 10/60s: the rest is dropped
-swarm-ratelimit: 6 records over 10/60s, dropped
+    let words = "swarm-ratelimit: a is over 10/1m: the rest is dropped
+swarm-ratelimit: py is over 10/1m: the rest is dropped
+swarm-ratelimit: what has no sender_id is over 10/1m: the rest is dropped
+swarm-ratelimit: 6 records over 10/1m, dropped
 ";
     assert_eq!((stderr(&output).as_str(), output.status.code()), (words, Some(0)));
 }
@@ -40,7 +40,7 @@ fn within_the_limit_nothing_is_said_and_a_last_line_gets_its_newline_and_blank_l
     let output = run(&[], "");
     assert_eq!((stdout(&output).as_str(), stderr(&output).as_str(), output.status.code()), ("", "", Some(0)));
     let output = run(&long(&["-n1"]), "{}\n \n\n{}");
-    assert!(stderr(&output).ends_with(": 1 record over 1/3600s, dropped\n"), "blank lines do not count: {}", stderr(&output));
+    assert!(stderr(&output).ends_with(": 1 record over 1/1h, dropped\n"), "blank lines do not count: {}", stderr(&output));
 }
 
 #[test]
@@ -55,12 +55,10 @@ fn dropped_and_bad_lines_are_appended_to_the_reject_file_raw_and_in_their_order(
     let expected = format!("before\n{}{}bad\n{too_long}\n{}\r\nworse\n", record("a", 2), record("a", 3), record("a", 4).trim_end());
     assert_eq!(fs::read_to_string(&path).unwrap(), expected);
     let words = stderr(&output);
-    for expected in
-        ["line 4: not one JSON object", "line 5: longer than 65536 bytes", "line 7: ", "a is over 1/3600s: the rest is rejected"]
-    {
+    for expected in ["line 4: not one JSON object", "line 5: longer than 65536 bytes", "line 7: ", "a is over 1/1h: the rest is rejected"] {
         assert!(words.contains(expected), "{words}");
     }
-    assert!(words.ends_with(&format!("3 records over 1/3600s, kept in {}\n", path.display())), "{words}");
+    assert!(words.ends_with(&format!("3 records over 1/1h, kept in {}\n", path.display())), "{words}");
 }
 
 #[test]
@@ -103,10 +101,10 @@ fn another_field_or_none_can_be_what_is_counted_together() {
     assert_eq!(passed(&["-n1", "--key", "sender_id"]).0, [1, 2]);
     let (numbers, words) = passed(&["-n1", "--key=thread"]);
     assert_eq!(numbers, [1, 3, 5, 7]);
-    assert!(words.contains(": what has no thread is over 1/3600s"), "{words}");
+    assert!(words.contains(": what has no thread is over 1/1h"), "{words}");
     let (numbers, words) = passed(&["-n2", "--key-all"]);
     assert_eq!(numbers, [1, 2]);
-    assert!(words.contains(": the stream is over 2/3600s"), "{words}");
+    assert!(words.contains(": the stream is over 2/1h"), "{words}");
 }
 
 #[test]
@@ -201,8 +199,8 @@ fn however_many_keys_there_are_people_are_told_a_few_lines() {
     let output = run(&long(&["-n1"]), input);
     let words = stderr(&output);
     assert_eq!((stdout(&output).lines().count(), words.lines().count()), (1000, 12), "{words}");
-    assert!(words.contains(": more than 10 keys are over 1/3600s: the others are not named\n"), "{words}");
-    assert!(words.ends_with(": 1000 records over 1/3600s, dropped\n"), "{words}");
+    assert!(words.contains(": more than 10 keys are over 1/1h: the others are not named\n"), "{words}");
+    assert!(words.ends_with(": 1000 records over 1/1h, dropped\n"), "{words}");
 }
 
 #[test]

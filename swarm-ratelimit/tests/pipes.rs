@@ -107,6 +107,26 @@ fn a_signal_sends_those_who_wait_to_the_reject_file() {
 }
 
 #[test]
+fn half_a_line_at_a_signal_is_told_and_kept_whatever_becomes_of_the_others() {
+    // It was read, so nobody else can have it; it was lost without a word.
+    for (over, half) in [("drop", "{\"sender_id\":".to_string()), ("delay", "{".into()), ("mark", "x".repeat(2000))] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("rejects");
+        let (mut child, mut input, mut output) = start(&["-n1", "--over", over, "--reject", path.to_str().unwrap()]);
+        let words = words(&mut child);
+        // One write of so few bytes is one read.
+        input.write_all(format!("{}{half}", record("a", 1)).as_bytes()).unwrap();
+        assert_eq!(line(&mut output), record("a", 1));
+        signal(child.id(), "TERM");
+        assert_eq!(ends_by_signal(child), Signal::SIGTERM as i32);
+        assert_eq!(fs::read_to_string(&path).unwrap(), format!("{half}\n"));
+        let said = words();
+        assert!(said.starts_with("swarm-ratelimit: line 2: ") && said.lines().count() == 1, "{said}");
+        drop(input);
+    }
+}
+
+#[test]
 fn without_a_reject_file_those_who_waited_are_counted_as_lost() {
     let (mut child, mut input, mut output) = start(&["-n1", "--per=1h", "--over=delay"]);
     let words = words(&mut child);
@@ -126,7 +146,7 @@ fn a_signal_ends_a_stream_that_drops_with_its_sum() {
     assert_eq!(line(&mut output), record("a", 1));
     signal(child.id(), "INT");
     assert_eq!(ends_by_signal(child), Signal::SIGINT as i32);
-    assert!(words().ends_with(": 3 records over 1/3600s, dropped\n"));
+    assert!(words().ends_with(": 3 records over 1/1h, dropped\n"));
     drop(input);
 }
 

@@ -69,7 +69,7 @@ fn eight_processes_at_once_pass_exactly_n_of_one_key() {
         takers.into_iter().map(|taker| taker.join().unwrap()).collect()
     });
     assert_eq!(passed.iter().sum::<usize>(), 100, "{passed:?}");
-    assert_eq!(store.windows(), ["a@100-per-3600s"]);
+    assert_eq!(store.windows(), ["a@100-per-1h"]);
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn kill_takers(store: &Store, key: &str) -> usize {
     let rate = ["-n600", "--per=1h"];
     let dir = store.dir();
     let args = [&["--shared", "--store", dir.to_str().unwrap()], &rate[..]].concat();
-    let window = || fs::read(dir.join(format!("rate/{key}@600-per-3600s"))).unwrap();
+    let window = || fs::read(dir.join(format!("rate/{key}@600-per-1h"))).unwrap();
     let (mut passed, mut used, mut hits) = (0, 0, 0);
     while used < LIMIT {
         let mut child = ratelimit(&args).spawn().unwrap();
@@ -198,7 +198,7 @@ fn a_stream_and_a_question_speak_of_the_same_window() {
 fn a_damaged_window_is_told_with_the_way_out_and_counts_as_full() {
     let store = Store::new();
     store.check(&["a", "--take"]);
-    let window = store.dir().join("rate/a@10-per-60s");
+    let window = store.dir().join("rate/a@10-per-1m");
     fs::write(&window, "garbage").unwrap();
     let output = store.run(&["--shared"], &records("a", 3));
     let words = stderr(&output);
@@ -235,7 +235,7 @@ fn a_window_that_fails_in_mid_stream_is_a_failure_and_what_passed_stays_passed()
     assert_eq!(ends(child).code(), Some(3));
     let mut said = String::new();
     words.read_to_string(&mut said).unwrap();
-    assert!(said.contains("shared window") && said.contains("b@10-per-60s"), "{said}");
+    assert!(said.contains("shared window") && said.contains("b@10-per-1m"), "{said}");
     drop(input);
 }
 

@@ -87,9 +87,7 @@ impl Stream<'_> {
             }
             if !is_ready(lines.input()) {
                 self.store()?;
-                if let Some(out) = &self.out {
-                    ndjson::wait_for_input(lines.input().as_fd(), out.fd())?;
-                }
+                ndjson::wait_for_input(lines.input().as_fd(), self.out.as_ref().map(Out::fd))?;
             }
             lines.fill()?;
         }
@@ -147,8 +145,11 @@ fn refuse(rejects: &mut Rejects, worst: &mut Exit, number: u64, line: &[u8], ref
         return Err(refusal.failure.clone());
     }
     rejects.line("", number, line, &refusal.failure.what).map_err(|mut failure| {
+        // With --strict. What is refused need not be a bad line: it may be over the limit, and then it helps to wait.
         if failure.exit == Exit::Wrong {
             failure.exit = refusal.failure.exit;
+            let hint = format!("{}\nwithout --strict, what is refused is told and the rest goes on", refusal.failure.hint);
+            failure = failure.hint(hint.trim_start());
         }
         failure
     })

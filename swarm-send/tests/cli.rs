@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use assert_cmd::Command as Call;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use predicates::prelude::*;
 use predicates::str::contains;
 use serde_json::{Value, json};
@@ -223,6 +224,11 @@ fn strict_stops_at_the_first_refusal_and_keeps_what_was_accepted() {
     let run = swarm.to_one(&["--strict"]).write_stdin(input).assert().code(2).stderr(contains("line 2: not one JSON object"));
     assert_eq!(records(&run.get_output().stdout).len(), 2);
     assert_eq!(swarm.stored().len(), 1);
+    // What helps is what the refusal says, be it that one has to wait.
+    fs::write(swarm.store().join("config.toml"), "[send]\nrate = \"1/1h\"\n").unwrap();
+    let said =
+        contains("line 2: agent-0 is over the limit of 1/1h\n  again in ").and(contains("\n  without --strict, what is refused is told"));
+    swarm.to_one(&["--strict"]).write_stdin("{\"content\":\"1\"}\n{\"content\":\"2\"}\n").assert().code(1).stderr(said);
 }
 
 #[test]
@@ -307,6 +313,25 @@ fn a_reader_of_the_answers_that_leaves_ends_it_quietly_also_while_idle() {
 }
 
 #[test]
+fn without_answers_it_sleeps_while_nothing_comes_also_on_an_input_that_does_not_block() {
+    // It read again and again, on a whole core: programs like node make the pipes that they share not block.
+    let swarm = Swarm::new();
+    let (input, mut writer) = std::io::pipe().unwrap();
+    fcntl(&input, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_swarm-send"));
+    child.args(["-q", "--as", "a", "--to", "b"]).env("SWARM_STORE", swarm.store()).stdin(input);
+    let mut child = child.spawn().unwrap();
+    writer.write_all(b"{\"content\":\"x\"}\n").unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    let io = fs::read_to_string(format!("/proc/{}/io", child.id())).unwrap();
+    let reads: u64 = io.lines().find_map(|line| line.strip_prefix("syscr: ")).unwrap().parse().unwrap();
+    assert!(reads < 100, "{reads} reads of nothing");
+    drop(writer);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(swarm.stored().len(), 1);
+}
+
+#[test]
 fn ten_thousand_records_are_answered_in_order_with_dense_seqs() {
     let swarm = Swarm::new();
     let input: String = (0..10_000).map(|n| format!("{{\"content\":\"{n}\"}}\n")).collect();
@@ -323,7 +348,7 @@ fn a_configured_rate_refuses_what_is_over_it_and_says_when_to_try_again() {
     fs::write(swarm.store().join("config.toml"), "[send]\nrate = \"2/1h\"\n").unwrap();
     swarm.to_one(&["one"]).assert().success();
     let input = "{\"content\":\"two\"}\n{\"content\":\"three\"}\n{\"content\":\"other\",\"sender_id\":\"AGENT-0\"}\n";
-    let run = swarm.to_one(&[]).write_stdin(input).assert().code(1).stderr(contains("line 2: agent-0 is over the limit of 2/3600s"));
+    let run = swarm.to_one(&[]).write_stdin(input).assert().code(1).stderr(contains("line 2: agent-0 is over the limit of 2/1h"));
     let told = records(&run.get_output().stdout);
     assert_eq!(told.iter().map(|answer| answer["status"].as_str().unwrap()).collect::<Vec<_>>(), ["accepted", "refused", "refused"]);
     assert!((3_500_000..=3_600_000).contains(&told[1]["retry_after_ms"].as_u64().unwrap()), "{}", told[1]);

@@ -79,7 +79,7 @@ fn stream(input: File, out: &mut Out) -> Result<(), Failure> {
         if lines.is_done() {
             return Ok(());
         }
-        ndjson::wait_for_input(lines.input().as_fd(), out.fd())?;
+        ndjson::wait_for_input(lines.input().as_fd(), Some(out.fd()))?;
         lines.fill()?;
     }
 }

@@ -6,7 +6,7 @@ mod support;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,15 +16,22 @@ fn open(path: &Path) -> File {
     fs::OpenOptions::new().append(true).create(true).open(path).unwrap()
 }
 
+/// A file `log` with these lines, and its follower, which has printed them and sleeps.
+fn followed(text: &str) -> (Place, PathBuf, Following) {
+    let place = Place::new();
+    let log = place.path("log");
+    append(&log, text);
+    let mut following = Following::start(place.tail(&["-f", "log"]));
+    assert_eq!(following.lines(text.lines().count()), text);
+    until("it sleeps", || following.is_asleep());
+    (place, log, following)
+}
+
 /// The test's own promise about the order: lines of the new file wait for the old one, so a reader has them in this order.
 #[test]
 fn the_old_file_is_finished_before_the_new_one_though_its_writer_is_slow_to_leave_it() {
-    let place = Place::new();
-    let log = place.path("log");
+    let (place, log, mut following) = followed("1\n");
     let mut old = open(&log);
-    let mut following = Following::start(place.tail(&["-f", "log"]));
-    writeln!(old, "1").unwrap();
-    assert_eq!(following.line(), "1\n");
     fs::rename(&log, place.path("log.1")).unwrap();
     let mut new = open(&log);
     writeln!(new, "4").unwrap();
@@ -38,12 +45,8 @@ fn the_old_file_is_finished_before_the_new_one_though_its_writer_is_slow_to_leav
 
 #[test]
 fn what_comes_to_the_old_file_after_the_new_one_had_its_turn_is_not_lost() {
-    let place = Place::new();
-    let log = place.path("log");
+    let (place, log, mut following) = followed("1\n");
     let mut old = open(&log);
-    let mut following = Following::start(place.tail(&["-f", "log"]));
-    writeln!(old, "1").unwrap();
-    assert_eq!(following.line(), "1\n");
     // To another directory, where nobody looks for names.
     fs::create_dir(place.path("archive")).unwrap();
     fs::rename(&log, place.path("archive/log")).unwrap();
@@ -63,12 +66,8 @@ fn what_comes_to_the_old_file_after_the_new_one_had_its_turn_is_not_lost() {
 
 #[test]
 fn a_writer_who_never_leaves_the_old_file_does_not_keep_the_new_one_back_for_ever() {
-    let place = Place::new();
-    let log = place.path("log");
+    let (place, log, mut following) = followed("old\n");
     let mut old = open(&log);
-    let mut following = Following::start(place.tail(&["-f", "log"]));
-    writeln!(old, "old").unwrap();
-    assert_eq!(following.line(), "old\n");
     fs::rename(&log, place.path("log.1")).unwrap();
     append(&log, "new\n");
     let lines = collect(following.out.take().unwrap().into_inner());
@@ -86,11 +85,7 @@ fn a_writer_who_never_leaves_the_old_file_does_not_keep_the_new_one_back_for_eve
 
 #[test]
 fn a_file_that_is_replaced_is_read_to_its_end_and_then_the_new_one() {
-    let place = Place::new();
-    let log = place.path("log");
-    append(&log, "1\n");
-    let mut following = Following::start(place.tail(&["-f", "log"]));
-    assert_eq!(following.line(), "1\n");
+    let (place, log, mut following) = followed("1\n");
     for n in [2, 4, 6] {
         append(&log, &format!("{n}\n"));
         fs::write(place.path("new"), format!("{}\n", n + 1)).unwrap();
@@ -101,11 +96,7 @@ fn a_file_that_is_replaced_is_read_to_its_end_and_then_the_new_one() {
 
 #[test]
 fn a_file_that_is_truncated_is_read_from_its_beginning_and_that_is_told() {
-    let place = Place::new();
-    let log = place.path("log");
-    append(&log, "a long first line\nanother\n");
-    let mut following = Following::start(place.tail(&["-f", "log"]));
-    assert_eq!(following.lines(2), "a long first line\nanother\n");
+    let (_place, log, mut following) = followed("a long first line\nanother\n");
     // As long as the one before, and longer: its size does not give it away.
     for text in ["1\n", "2\n", "a longer line\n", "and one that is longer still\n"] {
         fs::write(&log, text).unwrap();
@@ -257,14 +248,11 @@ fn two_names_of_one_file_are_two_files() {
 
 #[test]
 fn a_name_that_is_given_back_is_no_other_file() {
-    let place = Place::new();
-    append(&place.path("log"), "1\n");
-    let mut following = Following::start(place.tail(&["-f", "log"]));
-    assert_eq!(following.line(), "1\n");
+    let (place, log, mut following) = followed("1\n");
     for n in 2..20 {
-        fs::rename(place.path("log"), place.path("aside")).unwrap();
-        fs::rename(place.path("aside"), place.path("log")).unwrap();
-        append(&place.path("log"), &format!("{n}\n"));
+        fs::rename(&log, place.path("aside")).unwrap();
+        fs::rename(place.path("aside"), &log).unwrap();
+        append(&log, &format!("{n}\n"));
         assert_eq!(following.line(), format!("{n}\n"));
     }
     assert_eq!(following.ends(), (Some(0), String::new()));
@@ -272,11 +260,7 @@ fn a_name_that_is_given_back_is_no_other_file() {
 
 #[test]
 fn it_ends_at_once_and_in_silence_when_its_reader_goes_away_though_it_is_idle() {
-    let place = Place::new();
-    append(&place.path("log"), "1\n");
-    let mut following = Following::start(place.tail(&["-f", "log"]));
-    assert_eq!(following.line(), "1\n");
-    until("it sleeps", || following.is_asleep());
+    let (_place, _, following) = followed("1\n");
     assert_eq!(following.ends(), (Some(0), String::new()));
 }
 
@@ -315,10 +299,7 @@ fn write_rotating(dir: &Path, count: u32, each: u32, rotation: Rotation, mut wai
 #[test]
 fn sixty_thousand_lines_come_through_renaming_at_full_speed_where_the_files_are_kept() {
     const LINES: u32 = 60_000;
-    let place = Place::new();
-    append(&place.path("log"), "");
-    let mut following = Following::start(place.tail(&["-f", "log"]));
-    until("it sleeps", || following.is_asleep());
+    let (place, _, mut following) = followed("");
     let dir = place.dir.path().to_owned();
     let writer = thread::spawn(move || write_rotating(&dir, LINES, 500, Rotation::Numbered, |_| {}));
     for n in 1..=LINES {
@@ -333,10 +314,7 @@ fn sixty_thousand_lines_come_through_renaming_and_replacement_that_leave_nothing
     const LINES: u32 = 60_000;
     const EACH: u32 = 500;
     for rotation in [Rotation::Renamed, Rotation::Replaced] {
-        let place = Place::new();
-        append(&place.path("log"), "");
-        let mut following = Following::start(place.tail(&["-f", "log"]));
-        until("it sleeps", || following.is_asleep());
+        let (place, _, mut following) = followed("");
         let lines = collect(following.out.take().unwrap().into_inner());
         let dir = place.dir.path().to_owned();
         let pid = following.child.id();
@@ -368,12 +346,7 @@ fn has_open(pid: u32, file: &fs::Metadata) -> bool {
 
 #[test]
 fn lines_that_are_really_gone_are_told() {
-    let place = Place::new();
-    let log = place.path("log");
-    append(&log, "1\n");
-    let mut following = Following::start(place.tail(&["-f", "log"]));
-    assert_eq!(following.line(), "1\n");
-    until("it sleeps", || following.is_asleep());
+    let (place, log, mut following) = followed("1\n");
     following.signal("STOP");
     for n in 2..6 {
         fs::rename(&log, place.path("log.old")).unwrap();
@@ -388,11 +361,8 @@ fn lines_that_are_really_gone_are_told() {
 
 #[test]
 fn rotations_are_seen_though_the_reader_of_the_output_does_not_read() {
-    let place = Place::new();
-    let log = place.path("log");
+    let (place, log, mut following) = followed("");
     let mut file = open(&log);
-    let mut following = Following::start(place.tail(&["-f", "log"]));
-    until("it sleeps", || following.is_asleep());
     let line = |n: u32| format!("{n} {}\n", "x".repeat(10_000));
     for n in 0..100 {
         file.write_all(line(n).as_bytes()).unwrap();
@@ -411,17 +381,14 @@ fn rotations_are_seen_though_the_reader_of_the_output_does_not_read() {
 #[cfg(target_os = "linux")]
 #[test]
 fn memory_and_descriptors_stay_the_same_however_many_rotations() {
-    let place = Place::new();
-    append(&place.path("log"), "");
-    let mut following = Following::start(place.tail(&["-f", "log"]));
+    let (place, log, mut following) = followed("");
     let fds = |following: &Following| fs::read_dir(format!("/proc/{}/fd", following.child.id())).unwrap().count();
-    until("it sleeps", || following.is_asleep());
     let mut early = 0;
     for round in 0..30 {
         for n in round * 20..(round + 1) * 20 {
-            append(&place.path("log"), &format!("{n} {}\n", "x".repeat(5000)));
-            fs::rename(place.path("log"), place.path(&format!("log.{n}"))).unwrap();
-            append(&place.path("log"), "");
+            append(&log, &format!("{n} {}\n", "x".repeat(5000)));
+            fs::rename(&log, place.path(&format!("log.{n}"))).unwrap();
+            append(&log, "");
         }
         for n in round * 20..(round + 1) * 20 {
             assert!(following.line().starts_with(&format!("{n} ")));

@@ -3,7 +3,9 @@
 
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, Command, ValueHint};
+use swarm_common::message::TYPES;
 use swarm_common::options::Tool;
+use swarm_ratelimit::cli::{CLOCKS, OVERS};
 
 /// The command that this table describes.
 pub fn of(tool: &'static Tool) -> Command {
@@ -39,10 +41,8 @@ pub fn of(tool: &'static Tool) -> Command {
     command
 }
 
-/// What people send (DESIGN 2); a shell offers it, and any other word may be typed.
-const TYPES: [&str; 7] = ["question", "review-request", "blocked", "completed", "challenge", "info", "ack"];
-
-/// The command with what a shell may offer for each value, by the values' names: files, directories, message types, and else nothing.
+/// The command with what a shell may offer for each value, by the values' names: files, directories, the words that can
+/// stand there, and else nothing.
 pub fn hinted(command: Command) -> Command {
     command.mut_args(|arg| {
         let value = arg.get_value_names().and_then(|names| names.first()).map(|name| name.to_string()).unwrap_or_default();
@@ -50,6 +50,8 @@ pub fn hinted(command: Command) -> Command {
             "FILE" => arg.value_hint(ValueHint::FilePath),
             "DIR" => arg.value_hint(ValueHint::DirPath),
             "TYPE" | "TYPE,..." => arg.value_parser(TYPES),
+            "CLOCK" => arg.value_parser(CLOCKS.map(|(word, _)| word)),
+            "WHAT" => arg.value_parser(OVERS.map(|(word, _)| word)),
             _ if arg.get_action().takes_values() => arg.value_hint(ValueHint::Other),
             _ => arg,
         }

@@ -4,7 +4,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use clap::Command;
+use clap::builder::PossibleValue;
+use clap::{Arg, Command};
 use clap_complete::aot::{Bash, Fish, Generator, Zsh, generate};
 
 use crate::{command, page};
@@ -38,7 +39,8 @@ pub fn files() -> Result<Vec<(PathBuf, String)>, String> {
         // The names under which the shells look for them.
         files.push((format!("completions/bash/{name}").into(), completion(Bash, &mut command)));
         files.push((format!("completions/zsh/_{name}").into(), completion(Zsh, &mut command)));
-        files.push((format!("completions/fish/{name}.fish").into(), completion(Fish, &mut command)));
+        let fish = completion(Fish, &mut command) + &first_words(&command);
+        files.push((format!("completions/fish/{name}.fish").into(), fish));
     }
     Ok(files)
 }
@@ -53,4 +55,11 @@ fn completion(shell: impl Generator, command: &mut Command) -> String {
     let mut script = Vec::new();
     generate(shell, command, name, &mut script);
     String::from_utf8_lossy(&script).into_owned()
+}
+
+/// The words that can stand first in a call, for fish: its generator knows options alone.
+fn first_words(command: &Command) -> String {
+    let words = command.get_positionals().flat_map(Arg::get_possible_values);
+    let line = |word: PossibleValue| format!("complete -c {} -n __fish_is_first_token -f -a {}\n", command.get_name(), word.get_name());
+    words.map(line).collect()
 }

@@ -59,20 +59,3 @@ fn a_page_has_every_option_and_every_section_a_user_looks_for() {
         }
     }
 }
-
-#[test]
-fn bash_completes_the_options_of_every_program() {
-    for mut command in programs() {
-        command.build();
-        let name = command.get_name().to_string();
-        let script = format!(
-            "source completions/bash/{name}; COMP_WORDS=({name} --); COMP_CWORD=1; \
-             fn=$(complete -p {name} | sed 's/.*-F \\([^ ]*\\).*/\\1/'); $fn {name} -- {name}; printf '%s\\n' \"${{COMPREPLY[@]}}\""
-        );
-        let output = Command::new("bash").args(["-c", &script]).current_dir(root()).output().expect("bash");
-        let offered = String::from_utf8(output.stdout).expect("UTF-8");
-        for long in command.get_arguments().filter_map(|arg| arg.get_long()) {
-            assert!(offered.lines().any(|word| word == format!("--{long}")), "{name}: --{long} is not in {offered}");
-        }
-    }
-}

@@ -3,7 +3,7 @@
 //! A file is NDJSON of fixed widths: a header of 512 bytes, then a ring of runs of 64 bytes each.
 //!
 //! ```text
-//! {"boot_id":"…","limit":"10/60s","first":0,"next":2,"given_back":0,"key":"agent-1"}
+//! {"boot_id":"…","limit":"10/1m","first":0,"next":2,"given_back":0,"key":"agent-1"}
 //! {"at_us":5012000211,"taken":1}
 //! {"at_us":5014700007,"taken":4}
 //! ```
@@ -60,7 +60,7 @@ impl Place for File {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Terms<'a> {
     pub rule: &'a Rule,
-    /// As it is written, `10/60s`.
+    /// As it is written, `10/1m`.
     pub limit: &'a str,
     pub boot_id: &'a str,
     /// Whose window it is, for people who look into the file.

@@ -246,11 +246,11 @@ mod tests {
     fn a_damaged_file_is_told_with_the_way_out() {
         let dir = tempfile::tempdir().expect("a directory");
         let limit = Limit::DEFAULT;
-        fs::write(dir.path().join("agent-1@10-per-60s"), "garbage").expect("written");
+        fs::write(dir.path().join("agent-1@10-per-1m"), "garbage").expect("written");
         let mut words = String::new();
         let answer = take(dir.path(), "agent-1", &limit, 1, &mut |told| words.push_str(told)).expect("answered");
         assert_eq!(answer, Answer { taken: Taken::No { retry_after: limit.per() }, used: 10 });
-        assert!(words.contains("agent-1@10-per-60s is damaged (its first line is no header)") && words.contains("remove it"), "{words}");
+        assert!(words.contains("agent-1@10-per-1m is damaged (its first line is no header)") && words.contains("remove it"), "{words}");
         assert!(!is_yes(peek(dir.path(), "agent-1", &limit, &mut quiet)), "mended, as a full one");
     }
 
@@ -259,7 +259,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let failure = take(&dir.path().join("gone"), "a", &Limit::DEFAULT, 1, &mut quiet).expect_err("no directory");
         assert_eq!(failure.exit.status(), 3);
-        assert!(failure.what.contains("gone/a@10-per-60s: No such file"), "{}", failure.what);
+        assert!(failure.what.contains("gone/a@10-per-1m: No such file"), "{}", failure.what);
     }
 
     #[test]
@@ -289,7 +289,7 @@ mod tests {
         let held = File::open(dir.path().join("held@1-per-1s")).expect("opened");
         files::lock_file(&held, true).expect("locked");
         sweep(dir.path(), BOOT_ID, after(2 * IDLE));
-        assert_eq!(names(), ["a@1-per-10800s", "bad@1-per-1s", "held@1-per-1s", "somebody's notes"]);
+        assert_eq!(names(), ["a@1-per-3h", "bad@1-per-1s", "held@1-per-1s", "somebody's notes"]);
         files::unlock_file(&held).expect("unlocked");
         sweep(dir.path(), "another boot", after(Duration::ZERO));
         assert_eq!(names(), ["bad@1-per-1s", "somebody's notes"], "times of another boot say nothing");

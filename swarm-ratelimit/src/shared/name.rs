@@ -1,7 +1,7 @@
-//! The file name of a shared window: `agent-1@10-per-60s`, so that `ls` shows what it is.
+//! The file name of a shared window: `agent-1@10-per-1m`, so that `ls` shows what it is.
 //!
 //! Each limit has files of its own: two limits on one key are two windows, as they would be in two processes. Fields other
-//! than sender_id are named in front (`thread=auth@10-per-60s`).
+//! than sender_id are named in front (`thread=auth@10-per-1m`).
 
 use std::fmt::Write as _;
 
@@ -74,13 +74,13 @@ mod tests {
 
     #[test]
     fn a_name_can_be_read_and_leads_nowhere_else() {
-        assert_eq!(name(b"agent-1"), "agent-1@10-per-60s");
-        assert_eq!(name(b"../../etc/passwd"), "%2E.%2F..%2Fetc%2Fpasswd@10-per-60s");
-        assert_eq!(name(b"a@b%c~d e\0"), "a%40b%25c%7Ed%20e%00@10-per-60s");
-        assert_eq!(name(b""), "@10-per-60s");
-        assert_eq!(file_name("thread", Key::Of(b"auth"), &Limit::DEFAULT), "thread=auth@10-per-60s");
-        assert_eq!(file_name("thread", Key::Missing, &Limit::DEFAULT), "thread=%none@10-per-60s");
-        assert_eq!(file_name("thread", Key::All, &Limit::DEFAULT), "%all@10-per-60s");
+        assert_eq!(name(b"agent-1"), "agent-1@10-per-1m");
+        assert_eq!(name(b"../../etc/passwd"), "%2E.%2F..%2Fetc%2Fpasswd@10-per-1m");
+        assert_eq!(name(b"a@b%c~d e\0"), "a%40b%25c%7Ed%20e%00@10-per-1m");
+        assert_eq!(name(b""), "@10-per-1m");
+        assert_eq!(file_name("thread", Key::Of(b"auth"), &Limit::DEFAULT), "thread=auth@10-per-1m");
+        assert_eq!(file_name("thread", Key::Missing, &Limit::DEFAULT), "thread=%none@10-per-1m");
+        assert_eq!(file_name("thread", Key::All, &Limit::DEFAULT), "%all@10-per-1m");
     }
 
     #[test]

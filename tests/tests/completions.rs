@@ -1,0 +1,99 @@
+//! The completions, asked as a shell asks them.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+use swarm_tests::docs::{programs, root};
+
+/// As `complete -F` calls its function (bash(1), Programmable Completion). Outside of a completion compopt complains, and that is all.
+const BASH: &str = r#"
+source "completions/bash/$1"
+COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
+function=$(complete -p "$1" | sed 's/.*-F \([^ ]*\).*/\1/')
+"$function" "$1" "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
+printf '%s\n' "${COMPREPLY[@]}"
+"#;
+
+/// Behind each word stands what it is.
+const FISH: &str = r#"
+source "completions/fish/$argv[1].fish"
+complete -C "$argv" | string replace -r '\t.*' ''
+"#;
+
+/// Completion works at a prompt alone, so a second zsh is put at one; what it would offer is printed there.
+const ZSH: &str = r#"
+zmodload zsh/zpty
+zpty -b z zsh -f -i
+zpty -w z 'PROMPT= fpath=(completions/zsh $fpath); autoload -U compinit; compinit -u -D'
+zpty -w z 'compadd() {
+    if [[ ${@[1,(i)(-|--)]} == *-(O|A|D)\ * ]]; then builtin compadd "$@"; return; fi
+    local -a hits; builtin compadd -A hits "$@"
+    local hit; for hit in $hits; do print -r "<h""it:$hit>"; done
+}
+bindkey "^I" complete-word
+finish() { print "<do""ne>" }; zle -N finish; bindkey "^X" finish'
+zpty -w -n z "$*"$'\t\C-x'
+said=
+while [[ $said != *'<done>'* && SECONDS -lt 30 ]]; do zpty -r z part && said+=$part || sleep 0.01; done
+zpty -d z
+print -r -- $said | sed -n 's/.*<hit:\(.*\)>.*/\1/p'
+"#;
+
+/// What a shell offers, a line each; `None`, told, where it is not installed.
+fn ask(shell: &str, args: &[&str], program: &str, words: &[&str]) -> Option<BTreeSet<String>> {
+    let output = Command::new(shell).args(args).arg(program).args(words).env("TERM", "dumb").current_dir(root()).output();
+    match output {
+        Ok(output) => Some(String::from_utf8(output.stdout).expect("UTF-8").lines().map(str::to_string).collect()),
+        Err(error) => {
+            println!("not tried: {shell}: {error}");
+            None
+        }
+    }
+}
+
+/// What each shell offers behind these words, the last of which is half typed.
+fn offered(program: &str, words: &[&str]) -> Vec<(&'static str, BTreeSet<String>)> {
+    let shells = [
+        // The first word behind a script is the script's name.
+        ("bash", &["--norc", "-c", BASH, "bash"][..]),
+        ("fish", &["--no-config", "-c", FISH]),
+        ("zsh", &["-f", "-c", ZSH, "zsh"]),
+    ];
+    shells.into_iter().filter_map(|(shell, args)| Some((shell, ask(shell, args, program, words)?))).collect()
+}
+
+#[test]
+fn every_shell_offers_every_option_of_every_program() {
+    for mut command in programs() {
+        command.build();
+        let name = command.get_name().to_string();
+        for (shell, offered) in offered(&name, &["--"]) {
+            for long in command.get_arguments().filter_map(|arg| arg.get_long()) {
+                // A word that takes a value may come with its "=".
+                let option = format!("--{long}");
+                let is_offered = offered.iter().any(|word| word.trim_end_matches('=') == option);
+                assert!(is_offered, "{shell}, {name}: {option} is not in {offered:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_shell_offers_the_words_that_a_value_can_be() {
+    for (option, words) in [("--over", &["drop", "delay", "mark"][..]), ("--by", &["arrival", "timestamp"])] {
+        for (shell, offered) in offered("swarm-ratelimit", &[option, ""]) {
+            let words: BTreeSet<String> = words.iter().map(ToString::to_string).collect();
+            assert_eq!(offered, words, "{shell}, {option}");
+        }
+    }
+    for (shell, offered) in offered("swarm-filter", &["--type", "a"]) {
+        assert!(offered.contains("ack"), "{shell}: {offered:?}");
+    }
+}
+
+#[test]
+fn every_shell_offers_the_word_that_a_call_can_begin_with() {
+    for (shell, offered) in offered("swarm-ratelimit", &["ch"]) {
+        assert!(offered.contains("check"), "{shell}: {offered:?}");
+    }
+}
