@@ -412,7 +412,7 @@ fn windows_that_cannot_be_used_are_the_systems_failure_and_nothing_is_sent() {
     let swarm = Swarm::new();
     fs::create_dir(swarm.store()).unwrap();
     fs::write(swarm.store().join("config.toml"), "[send]\nrate = \"9/1h\"\n").unwrap();
-    fs::create_dir_all(swarm.store().join("rate/agent-0@9-per-3600s")).unwrap();
+    fs::create_dir_all(swarm.store().join("rate/agent-0@9-per-1h")).unwrap();
     let run = swarm.to_one(&[]).write_stdin("{\"content\":\"x\"}\n{\"content\":\"y\"}\n").assert().code(3);
     let run = run.stderr(contains("the shared window").and(contains("stopped at line 2")));
     let told = records(&run.get_output().stdout);
