@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -37,7 +37,18 @@ pub fn boottime() -> Duration {
 /// # Errors
 /// When `/proc` is not there.
 pub fn boot_id() -> io::Result<String> {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_string())
+    // One read: asked for by every call that has to do with leases.
+    let mut id = [0; 64];
+    let len = File::open("/proc/sys/kernel/random/boot_id")?.read(&mut id)?;
+    Ok(String::from_utf8_lossy(&id[..len]).trim().to_string())
+}
+
+/// Lets two files change their names in one step, so that each name leads to one of them at every moment.
+///
+/// # Errors
+/// What renameat2(2) answers; ENOENT where one of them is not there, EINVAL where the file system cannot do that.
+pub fn exchange(one: &Path, other: &Path) -> io::Result<()> {
+    Ok(rustix::fs::renameat_with(rustix::fs::CWD, one, rustix::fs::CWD, other, rustix::fs::RenameFlags::EXCHANGE)?)
 }
 
 /// When a process began, in ticks since the boot; `None` when no living one has that pid.

@@ -14,7 +14,7 @@ use linux as system;
 use macos as system;
 
 pub use process::{Life, Process};
-pub use system::{DirMark, Mark, boot_id, boottime, reserve, sync_data, widen_pipe};
+pub use system::{DirMark, Mark, boot_id, boottime, exchange, reserve, sync_data, widen_pipe};
 pub use watch::{Change, NameChange, Watch, Woken};
 
 use std::fs::File;

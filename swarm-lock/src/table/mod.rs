@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! lock            flock target; never renamed or removed
+//! new             written, and not yet in force; or what was in force before
 //! held/           a file a directory that has leases; a line is what one grant has in it. `src+auth.ndjson` is for src/auth
 //! staged/         files of a change that is committed, on their way to held/
 //! tokens          the next fencing token
@@ -16,8 +17,8 @@
 //! are above it, or in those of `a/b` and below; of a glob the same with its prefix. A file is only made after those above it: where one is
 //! missing, nothing is below, and an ordinary path reads its few ancestors and is done. Files stay, empty, until a sweep.
 //!
-//! **A change.** Writers hold `lock` alone, readers share it. A change of one file is written beside it and renamed over it: that rename is the
-//! commit. A change of several is written into `staging/`, whole; renaming that directory to `staged/` is the commit. Then each file is
+//! **A change.** Writers hold `lock` alone, readers share it. A change of one file is written to `new`, and the two exchange their names (where the system
+//! cannot do that, it is renamed over the other): that is the commit. What was in force before is then in `new`, and the next change writes over it. A change of several is written into `staging/`, whole; renaming that directory to `staged/` is the commit. Then each file is
 //! renamed into `held/`, and the empty directory removed. Killed before the rename of the directory, nothing happened, and the next
 //! writer clears `staging/` away. Killed after it, the next writer does the remaining renames before anything else, and a reader takes a file
 //! from `staged/` first. Room on the disk is needed before the commit, and none after it.
@@ -42,10 +43,14 @@ use std::path::{Path, PathBuf};
 use swarm_common::exit::{self, Failure};
 use swarm_common::files;
 use swarm_common::json::Scanner;
+use swarm_common::platform;
 
 use crate::clock::Clock;
 use crate::lease::{self, Line};
 use crate::pattern::{Pattern, ROOT};
+
+/// Read at once.
+const READ_BYTES: usize = 4_096;
 
 /// The table in one directory.
 #[derive(Clone, Debug)]
@@ -323,9 +328,13 @@ impl Writer {
         match changes {
             [] => Ok(()),
             [change] => {
-                let new = dir.join("new");
+                let (new, old) = (dir.join("new"), held.join(&change.name));
                 write(&new, &change.bytes)?;
-                rename(&new, &held.join(&change.name), &held)
+                match platform::exchange(&new, &old) {
+                    Ok(()) => Ok(()),
+                    // Not there yet, or the file system cannot do that.
+                    Err(_) => rename(&new, &old, &held),
+                }
             }
             changes => {
                 let (staging, staged) = (dir.join("staging"), dir.join("staged"));
@@ -427,8 +436,21 @@ fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     let Some(mut file) = files::open_if_there(path)? else { return Ok(None) };
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
+    // Most are small: one read, and one that finds the end.
+    let mut bytes = vec![0; READ_BYTES];
+    let mut len = 0;
+    loop {
+        match file.read(&mut bytes[len..]) {
+            Ok(0) => break,
+            Ok(n) => len += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        if len == bytes.len() {
+            bytes.resize(2 * len, 0);
+        }
+    }
+    bytes.truncate(len);
     Ok(Some(bytes))
 }
 
@@ -451,10 +473,13 @@ fn list(dir: &Path) -> Result<Vec<String>, Failure> {
     Ok(names)
 }
 
-/// Replaces the file's content; under the lock, so that the name is nobody else's.
+/// Writes a file that is in nobody's way; under the lock, so that the name is nobody else's. Over what was there, and not into an empty file:
+/// ext4 takes a file that was cut to nothing or is renamed over another for a replacement whose author forgot to sync it, and writes it
+/// to disk at once (auto_da_alloc in ext4(5); measured: 117 us a rename, and 12 for two files that take turns).
 fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    file.write_all(bytes)
+    let mut file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    file.write_all(bytes)?;
+    file.set_len(bytes.len() as u64)
 }
 
 /// Renames into a directory that may have to be made.
