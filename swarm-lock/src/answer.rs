@@ -7,7 +7,7 @@ use swarm_common::json;
 use swarm_common::time;
 
 use crate::conflict::{Conflict, Why};
-use crate::lease::{Lease, Standing};
+use crate::lease::{Lease, Row, Standing};
 use crate::leases::{Listed, Part, Valid};
 use crate::overlap::Decision;
 use crate::table::agent::Notice;
@@ -31,6 +31,14 @@ impl Object {
         self.0.push(b'"');
         self.0.extend_from_slice(name.as_bytes());
         self.0.extend_from_slice(b"\":");
+    }
+
+    /// A string as it stands between its quotes.
+    fn raw(&mut self, name: &str, text: &[u8]) {
+        self.name(name);
+        self.0.push(b'"');
+        self.0.extend_from_slice(text);
+        self.0.push(b'"');
     }
 
     /// Left out where it is empty.
@@ -137,21 +145,28 @@ pub fn refused(argument: &str, holder: Option<&Part>) -> Vec<u8> {
     .end()
 }
 
-/// A lease as `list` shows it.
-pub fn listed(listed: &Listed) -> Vec<u8> {
-    let Listed { lease, expires_at, standing, waiters } = listed;
-    Object::new()
-        .plain("token", Some(lease.token))
-        .text("agent_id", &lease.agent_id)
-        .text("mode", lease.mode.word())
-        .list("paths", texts(lease))
-        .time("since", Some(lease.since))
-        .time("expires_at", Some(*expires_at))
-        .text("reason", &lease.reason)
-        .plain("pid", lease.tie.as_ref().map(|process| process.pid))
-        .plain("waiters", (*waiters > 0).then_some(waiters))
-        .text("ended", standing_word(*standing))
-        .end()
+/// A lease as `list` shows it: its stored members, which are canonical already.
+pub fn listed(listed: &Listed<'_>) -> Vec<u8> {
+    let Listed { rows, standing, waiters } = listed;
+    let mut object = Object::new();
+    // It ends with the part that ends first.
+    let Some(row) = rows.iter().min_by_key(|row| row.ends_us) else { return object.end() };
+    object = object.plain("token", Some(row.token));
+    object.raw("agent_id", row.raw(row.agent_id));
+    object.raw("mode", row.mode.word().as_bytes());
+    object.name("paths");
+    let lists = rows.iter().flat_map(Row::lists).filter(|list| list.len() > 2);
+    for (n, list) in lists.enumerate() {
+        object.0.push(if n == 0 { b'[' } else { b',' });
+        object.0.extend_from_slice(&list[1..list.len() - 1]);
+    }
+    object.0.push(b']');
+    for (name, text) in [("since", row.since), ("expires_at", row.expires_at), ("reason", row.reason)] {
+        if let Some(text) = text {
+            object.raw(name, row.raw(text));
+        }
+    }
+    object.plain("pid", row.pid).plain("waiters", (*waiters > 0).then_some(waiters)).text("ended", standing_word(*standing)).end()
 }
 
 /// How a lease ended; nothing while it is in force.

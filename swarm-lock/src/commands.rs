@@ -340,14 +340,14 @@ fn list(options: cli::List) -> Result<Exit, Failure> {
     let patterns = if paths.is_empty() { None } else { Some(patterns(&swarm.place, &paths, false)?) };
     let mut out = Out::stdout()?;
     let mut is_any = false;
-    for listed in swarm.leases.list(patterns.as_deref(), &mut note)? {
-        let is_wanted = agent.as_deref().is_none_or(|agent| identity::is_same(agent, &listed.lease.agent_id))
-            && (listed.standing == Standing::Alive) != expired;
-        if is_wanted {
-            is_any = true;
-            out.line(&answer::listed(&listed))?;
+    swarm.leases.list(patterns.as_deref(), &mut note, &mut |listed| {
+        let is_wanted = listed.rows.iter().all(|row| agent.as_deref().is_none_or(|agent| row.is_of(agent)));
+        if !is_wanted || (listed.standing == Standing::Alive) == expired {
+            return Ok(());
         }
-    }
+        is_any = true;
+        out.line(&answer::listed(listed))
+    })?;
     out.flush()?;
     Ok(if is_any { Exit::Yes } else { Exit::No })
 }

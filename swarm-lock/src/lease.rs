@@ -141,14 +141,19 @@ pub struct Row<'a> {
     pub files: u64,
     /// As in [`Lease`].
     pub ends_us: u64,
+    /// Since when.
+    pub since: Option<Str<'a>>,
+    /// Until when, by the wall clock of the moment when that was decided.
+    pub expires_at: Option<Str<'a>>,
+    /// What for.
+    pub reason: Option<Str<'a>>,
+    /// The pid of the process that it is tied to.
+    pub pid: Option<u64>,
     boot_id: Str<'a>,
     paths: Option<Value<'a>>,
     globs: Option<Value<'a>>,
-    since: Option<Str<'a>>,
-    pid: Option<u64>,
     pid_start: Option<Str<'a>>,
     pid_space: Option<Str<'a>>,
-    reason: Option<Str<'a>>,
 }
 
 /// A line of the table. One is read at a time, and a box for each would cost more than the room.
@@ -164,45 +169,30 @@ pub enum Line<'a> {
 /// Reads a line; none where it makes no sense.
 pub fn parse<'a>(line: &'a [u8], scanner: &mut Scanner) -> Option<Line<'a>> {
     let (mut token, mut agent_id, mut mode, mut files, mut ends_us, mut boot_id) = (None, None, None, Some(1), None, None);
-    let (mut paths, mut globs, mut since, mut reason) = (None, None, None, None);
+    let (mut paths, mut globs, mut since, mut expires_at, mut reason) = (None, None, None, None, None);
     let (mut pid, mut pid_start, mut pid_space, mut damaged) = (None, None, None, None);
     let mut is_odd = false;
     let is_whole = scanner.members(line, |key, value| {
-        if let Value::String(text) = value {
-            for (name, to) in [
-                (&b"agent_id"[..], &mut agent_id),
-                (b"since", &mut since),
-                (b"boot_id", &mut boot_id),
-                (b"pid_start", &mut pid_start),
-                (b"pid_space", &mut pid_space),
-                (b"reason", &mut reason),
-                (b"damaged", &mut damaged),
-            ] {
-                if key.is(name) {
-                    *to = Some(text);
-                    return Walk::On;
-                }
-            }
-            if key.is(b"mode") {
-                mode = Mode::of(&text.decode());
-            }
-        } else if let Value::Array(_) = value {
-            // What is not text in it would be a path that nobody sees.
-            is_odd |= !value.items().all(|item| matches!(item, Value::String(_)));
-            if key.is(b"paths") {
-                paths = Some(value);
-            } else if key.is(b"globs") {
-                globs = Some(value);
-            }
-        } else if key.is(b"token") {
-            token = value.as_u64();
-        } else if key.is(b"ends_us") {
-            ends_us = value.as_u64();
-        } else if key.is(b"files") {
-            files = value.as_u64();
-        } else if key.is(b"pid") {
-            pid = value.as_u64();
+        match (key.decode().as_ref(), value) {
+            (b"token", _) => token = value.as_u64(),
+            (b"agent_id", Value::String(text)) => agent_id = Some(text),
+            (b"mode", Value::String(text)) => mode = Mode::of(&text.decode()),
+            (b"paths", Value::Array(_)) => paths = Some(value),
+            (b"globs", Value::Array(_)) => globs = Some(value),
+            (b"files", _) => files = value.as_u64(),
+            (b"since", Value::String(text)) => since = Some(text),
+            (b"expires_at", Value::String(text)) => expires_at = Some(text),
+            (b"ends_us", _) => ends_us = value.as_u64(),
+            (b"boot_id", Value::String(text)) => boot_id = Some(text),
+            (b"pid", _) => pid = value.as_u64(),
+            (b"pid_start", Value::String(text)) => pid_start = Some(text),
+            (b"pid_space", Value::String(text)) => pid_space = Some(text),
+            (b"reason", Value::String(text)) => reason = Some(text),
+            (b"damaged", Value::String(text)) => damaged = Some(text),
+            _ => {}
         }
+        // What is not text in a list of paths would be a path that nobody sees.
+        is_odd |= matches!(value, Value::Array(_)) && !value.items().all(|item| matches!(item, Value::String(_)));
         Walk::On
     });
     if is_whole != Ok(true) || is_odd {
@@ -219,14 +209,15 @@ pub fn parse<'a>(line: &'a [u8], scanner: &mut Scanner) -> Option<Line<'a>> {
         mode: mode?,
         files: files?,
         ends_us: ends_us?,
+        since,
+        expires_at,
+        reason,
+        pid,
         boot_id: boot_id?,
         paths,
         globs,
-        since,
-        pid,
         pid_start,
         pid_space,
-        reason,
     };
     Some(Line::Lease(row))
 }
@@ -255,6 +246,19 @@ impl<'a> Row<'a> {
         self.agent_id.is_ignoring_case(agent_id.as_bytes())
     }
 
+    /// The bytes of a string of this line, between its quotes.
+    pub fn raw(&self, text: Str<'a>) -> &'a [u8] {
+        &self.line[text.range_in(self.line)]
+    }
+
+    /// The lists of paths and of globs, brackets included.
+    pub fn lists(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        [self.paths, self.globs].into_iter().flatten().filter_map(|list| match list {
+            Value::Array(raw) => Some(raw),
+            _ => None,
+        })
+    }
+
     /// Since when; the beginning of time where that cannot be read.
     pub fn since(&self) -> Timestamp {
         self.since.and_then(|since| time::timestamp(&since.decode())).unwrap_or(Timestamp::UNIX_EPOCH)
@@ -269,11 +273,6 @@ impl<'a> Row<'a> {
     pub fn tie(&self) -> Option<Process> {
         let pid = u32::try_from(self.pid?).ok()?;
         Some(Process { pid, start: self.pid_start?.text().into_owned(), space: self.pid_space.map(|space| space.text().into_owned()) })
-    }
-
-    /// The tied process's number.
-    pub fn pid(&self) -> Option<u64> {
-        self.pid
     }
 
     /// Whether it is in force, by the clock and by the process that it is tied to.

@@ -1,0 +1,151 @@
+//! What is in the way of who asks: leases of others, those who came before, and what is not known; and whether a wait would close a circle.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
+
+use swarm_common::exit::Failure;
+use swarm_common::identity;
+
+use super::turn::Turn;
+use super::waiters;
+use crate::conflict::{self, Conflict, Sign, Why};
+use crate::lease::{Lease, Line, Mode};
+use crate::pattern::{self, Pattern};
+use crate::table::{View, name};
+
+/// What is in the way, and what was.
+pub(super) struct Obstacles {
+    pub(super) conflicts: Vec<Conflict>,
+    /// Leases that would be in the way, and have ended.
+    pub(super) dead: Vec<Lease>,
+}
+
+/// What is in the way of somebody who asks, or of anybody: leases of others, and those who wait with a lower number than `before`.
+pub(super) fn obstacles(
+    view: &mut View,
+    agent_id: Option<&str>,
+    mode: Mode,
+    patterns: &[Pattern],
+    before: u64,
+) -> Result<Obstacles, Failure> {
+    let (mut conflicts, mut dead): (Vec<Conflict>, BTreeMap<u64, Lease>) = (Vec::new(), BTreeMap::new());
+    let waiters = waiters(view)?;
+    for asked in patterns {
+        let names = view.near(asked)?;
+        for name in &names {
+            let file = view.dir().join("held").join(name);
+            for row in view.rows(name) {
+                let row = match row {
+                    Some(Line::Lease(row)) => row,
+                    damaged => {
+                        conflicts.extend(unknown(asked, name, damaged.is_some(), &file));
+                        continue;
+                    }
+                };
+                if agent_id.is_some_and(|agent_id| row.is_of(agent_id)) || mode.agrees(row.mode) {
+                    continue;
+                }
+                let mut is_alive = None;
+                for (text, is_literal) in row.patterns() {
+                    let Some(witness) = conflict::meet(asked, &text, is_literal) else { continue };
+                    if !*is_alive.get_or_insert_with(|| row.is_alive(&view.clock)) {
+                        dead.entry(row.token).or_insert_with(|| row.lease());
+                        break;
+                    }
+                    conflicts.push(Conflict {
+                        path: asked.text().to_string(),
+                        held: text.into_owned(),
+                        agent_id: Some(row.agent_id.text().into_owned()),
+                        token: Some(row.token),
+                        mode: row.mode,
+                        since: Some(row.since()),
+                        expires_at: Some(view.clock.wall(row.ends_us)),
+                        reason: row.reason().into_owned(),
+                        witness,
+                        why: Why::Held,
+                        circle: Vec::new(),
+                        sign: Sign { file: file.clone(), ends_us: Some(row.ends_us), tie: row.tie() },
+                    });
+                }
+            }
+        }
+        for waiter in waiters.iter().take_while(|waiter| waiter.number < before) {
+            if agent_id.is_some_and(|agent_id| identity::is_same(agent_id, &waiter.agent_id)) || mode.agrees(waiter.mode) {
+                continue;
+            }
+            let met = waiter.patterns.iter().find_map(|pattern| {
+                conflict::meet(asked, pattern.text(), pattern.is_literal()).map(|witness| (pattern.text().to_string(), witness))
+            });
+            if let Some((held, witness)) = met.filter(|_| waiter.is_alive()) {
+                conflicts.push(Conflict {
+                    path: asked.text().to_string(),
+                    held,
+                    agent_id: Some(waiter.agent_id.clone()),
+                    token: None,
+                    mode: waiter.mode,
+                    since: Some(waiter.since),
+                    expires_at: None,
+                    reason: waiter.reason.clone(),
+                    witness,
+                    why: Why::Waiting,
+                    circle: Vec::new(),
+                    sign: Sign { file: waiter.path.clone(), ends_us: None, tie: None },
+                });
+            }
+        }
+    }
+    Ok(Obstacles { conflicts, dead: dead.into_values().collect() })
+}
+
+/// What a damaged file may have held, if that is in the way.
+fn unknown(asked: &Pattern, name: &str, is_set_aside: bool, file: &Path) -> Option<Conflict> {
+    // All that lies in the file of a directory is about what is below it; of a file whose directory is not known, anything.
+    let dir = name::dir_of(name).filter(|dir| !dir.is_empty());
+    let held = dir.map_or(pattern::ROOT.to_string(), |dir| format!("{}/**", pattern::escape(&dir)));
+    let witness = conflict::meet(asked, &held, false)?;
+    Some(Conflict {
+        path: asked.text().to_string(),
+        held,
+        agent_id: None,
+        token: None,
+        mode: Mode::Exclusive,
+        since: None,
+        expires_at: None,
+        reason: if is_set_aside { String::new() } else { "a line of the table that cannot be read".to_string() },
+        witness,
+        why: Why::Damaged,
+        circle: Vec::new(),
+        sign: Sign { file: file.to_path_buf(), ends_us: None, tie: None },
+    })
+}
+
+impl Turn<'_> {
+    /// The circle of agents that would wait for each other if `agent_id` waited for what is in its way; empty if there is none.
+    pub(super) fn circle(&mut self, agent_id: &str, conflicts: &[Conflict]) -> Result<Vec<String>, Failure> {
+        let waiters = waiters(self.view())?;
+        let blockers = |conflicts: &[Conflict]| {
+            let mut agents: Vec<String> = conflicts.iter().filter_map(|conflict| conflict.agent_id.clone()).collect();
+            agents.sort_unstable();
+            agents.dedup_by(|a, b| identity::is_same(a, b));
+            agents
+        };
+        // Depth first, each agent once; the way back is kept with it.
+        let mut seen: HashSet<String> = HashSet::new();
+        let mut open: Vec<Vec<String>> = blockers(conflicts).into_iter().map(|next| vec![agent_id.to_string(), next]).collect();
+        while let Some(way) = open.pop() {
+            let Some(last) = way.last().filter(|last| seen.insert(last.to_ascii_lowercase())).cloned() else { continue };
+            for waiter in waiters.iter().filter(|waiter| identity::is_same(&waiter.agent_id, &last) && waiter.is_alive()) {
+                let found = obstacles(&mut self.writer.view, Some(&waiter.agent_id), waiter.mode, &waiter.patterns, waiter.number)?;
+                for next in blockers(&found.conflicts) {
+                    if identity::is_same(&next, agent_id) {
+                        return Ok(way);
+                    }
+                    let mut longer = way.clone();
+                    longer.push(next);
+                    open.push(longer);
+                }
+            }
+        }
+        Ok(Vec::new())
+    }
+}

@@ -1,0 +1,185 @@
+//! One turn under the table's lock: what it has read and said so far, and what follows from whatever is done in it.
+
+use std::collections::HashSet;
+use std::io;
+
+use swarm_common::exit::{self, Failure};
+use swarm_common::identity;
+use swarm_common::journal::{AppendError, Draft, Journal};
+use swarm_common::message::Ids;
+
+use super::leases;
+use crate::event::Event;
+use crate::lease::{Lease, Line, Row};
+use crate::table::agent::{self, Notice};
+use crate::table::{Change, Table, View, Writer, ended};
+
+/// One turn under the lock.
+pub(super) struct Turn<'a> {
+    pub(super) writer: Writer,
+    pub(super) journal: Option<&'a Journal>,
+    pub(super) note: &'a mut dyn FnMut(&str),
+    pub(super) ids: Ids,
+    pub(super) events: Vec<Draft>,
+    /// Who is here, and need not be left a notice.
+    pub(super) caller: &'a str,
+    pub(super) heard: Vec<Notice>,
+}
+
+/// What becomes of a line.
+pub(super) enum Edit {
+    Keep,
+    Drop,
+    Replace(Vec<u8>),
+}
+
+impl<'a> Turn<'a> {
+    /// Takes the lock, for `caller`, who hears first what it has lost; for nobody where it is empty.
+    pub(super) fn begin(
+        table: &Table,
+        journal: Option<&'a Journal>,
+        caller: &'a str,
+        note: &'a mut dyn FnMut(&str),
+    ) -> Result<Turn<'a>, Failure> {
+        let writer = table.write()?;
+        let mut turn = Turn { writer, journal, note, ids: Ids::default(), events: Vec::new(), caller, heard: Vec::new() };
+        if !caller.is_empty() {
+            turn.hear()?;
+        }
+        Ok(turn)
+    }
+
+    pub(super) fn view(&self) -> &View {
+        &self.writer.view
+    }
+
+    /// Puts down what happened, while the lock is still held, so that the journal tells it in its order. Written without a sync of its own: what
+    /// a power cut takes of it, it takes of the leases too.
+    pub(super) fn end(mut self, heard: &mut Vec<Notice>) {
+        heard.append(&mut self.heard);
+        let Some(journal) = self.journal.filter(|_| !self.events.is_empty()) else { return };
+        let note = &mut *self.note;
+        if let Err(error) = journal.note(&self.events, note) {
+            let why = match error {
+                AppendError::Failed(failure) | AppendError::Partly { failure, .. } => failure.what,
+                AppendError::Unknown { why, .. } => why,
+            };
+            note(&format!("the leases are as said, but the journal does not tell of it: {why}"));
+        }
+    }
+
+    /// A file's new content: what `edit` makes of each lease, and without those that have ended, which are told of. True if it differs.
+    pub(super) fn rewritten(&mut self, name: &str, mut edit: impl FnMut(&Row<'_>) -> Edit) -> (Change, bool) {
+        let view = &self.writer.view;
+        let (mut bytes, mut is_changed, mut dead) = (Vec::new(), false, Vec::new());
+        let mut put = |line: &[u8]| {
+            bytes.extend_from_slice(line);
+            bytes.push(b'\n');
+        };
+        for (line, row) in view.lines(name).zip(view.rows(name)) {
+            let Some(Line::Lease(row)) = row else {
+                put(line);
+                continue;
+            };
+            if !row.is_alive(&view.clock) {
+                dead.push(row.lease());
+                is_changed = true;
+                continue;
+            }
+            match edit(&row) {
+                Edit::Keep => put(line),
+                Edit::Drop => is_changed = true,
+                Edit::Replace(new) => {
+                    is_changed |= new != line;
+                    put(&new);
+                }
+            }
+        }
+        for lease in dead {
+            self.expire(&lease);
+        }
+        (Change { name: name.to_string(), bytes }, is_changed)
+    }
+
+    /// A lease has ended by itself: written down, told to its holder and in the journal; once.
+    pub(super) fn expire(&mut self, lease: &Lease) {
+        if ended::get(&self.view().dir().join("ended"), lease.token) == Some(ended::Why::Expired) {
+            return;
+        }
+        let paths: Vec<String> = lease.patterns.iter().map(|pattern| pattern.text().to_string()).collect();
+        self.write_down(lease.token, ended::Why::Expired);
+        let at = self.view().clock.now;
+        self.leave(
+            &lease.agent_id,
+            Notice { token: lease.token, why: ended::Why::Expired, paths: paths.clone(), at, by: None, reason: lease.reason.clone() },
+        );
+        self.tell(&Event {
+            msg_type: "EXPIRED",
+            agent_id: &lease.agent_id,
+            by: None,
+            token: lease.token,
+            mode: lease.mode,
+            paths: &paths,
+            expires_at: None,
+            reason: &lease.reason,
+        });
+    }
+
+    pub(super) fn write_down(&mut self, token: u64, why: ended::Why) {
+        let path = self.view().dir().join("ended");
+        if let Err(error) = ended::put(&path, token, why) {
+            (self.note)(&format!("cannot write to {}: {}", path.display(), exit::reason(&error)));
+        }
+    }
+
+    pub(super) fn leave(&mut self, agent_id: &str, notice: Notice) {
+        if identity::is_same(agent_id, self.caller) {
+            self.heard.push(notice);
+            return;
+        }
+        let view = &self.writer.view;
+        if let Err(error) = agent::leave(view.dir(), agent_id, &view.clock, &notice) {
+            (self.note)(&format!("cannot leave {agent_id} a notice: {}", exit::reason(&error)));
+        }
+    }
+
+    pub(super) fn tell(&mut self, event: &Event<'_>) {
+        if self.journal.is_some() {
+            self.events.push(event.draft(&mut self.ids));
+        }
+    }
+
+    /// What the caller lost since its last call.
+    fn hear(&mut self) -> Result<(), Failure> {
+        let failed = |error: io::Error| Failure::io("read what this agent is to be told", &error);
+        let view = &mut self.writer.view;
+        let there = agent::read(view.dir(), self.caller, &view.clock).map_err(failed)?;
+        if !there.is_due && there.notices.is_empty() {
+            return Ok(());
+        }
+        let names = view.all()?;
+        self.writer.set_aside(&names, self.note)?;
+        // A notice that was left, and then its writer killed before the lease went, is wrong.
+        let view = &self.writer.view;
+        let (mut alive, mut dead, mut next_us) = (HashSet::new(), Vec::new(), u64::MAX);
+        for row in leases(view, &names).filter(|row| row.is_of(self.caller)) {
+            if row.is_alive(&view.clock) {
+                next_us = next_us.min(row.ends_us);
+                alive.extend(row.patterns().map(|(text, _)| (row.token, text.into_owned())));
+            } else {
+                dead.push(row.lease());
+            }
+        }
+        for mut notice in there.notices {
+            notice.paths.retain(|path| !alive.contains(&(notice.token, path.clone())));
+            if !notice.paths.is_empty() {
+                self.heard.push(notice);
+            }
+        }
+        for lease in dead {
+            self.expire(&lease);
+        }
+        let view = &self.writer.view;
+        agent::empty(view.dir(), self.caller, &view.clock, next_us).map_err(failed)
+    }
+}
