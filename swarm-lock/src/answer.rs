@@ -1,5 +1,6 @@
 //! What became of a call: NDJSON for programs, and words for people (DESIGN 8).
 
+use std::io::Write as _;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -7,7 +8,7 @@ use swarm_common::json;
 use swarm_common::time;
 
 use crate::conflict::{Conflict, Why};
-use crate::lease::{Lease, Row, Standing};
+use crate::lease::{Lease, Standing};
 use crate::leases::{Listed, Part, Valid};
 use crate::overlap::Decision;
 use crate::table::agent::Notice;
@@ -21,7 +22,10 @@ struct Object(Vec<u8>);
 
 impl Object {
     fn new() -> Object {
-        Object(b"{".to_vec())
+        // Most fit: to grow step by step was a tenth of the time of a long list.
+        let mut line = Vec::with_capacity(512);
+        line.push(b'{');
+        Object(line)
     }
 
     fn name(&mut self, name: &str) {
@@ -53,7 +57,8 @@ impl Object {
     fn plain(mut self, name: &str, value: Option<impl std::fmt::Display>) -> Object {
         if let Some(value) = value {
             self.name(name);
-            self.0.extend_from_slice(value.to_string().as_bytes());
+            // A Vec takes all that is written to it.
+            let _ = write!(self.0, "{value}");
         }
         self
     }
@@ -155,7 +160,7 @@ pub fn listed(listed: &Listed<'_>) -> Vec<u8> {
     object.raw("agent_id", row.raw(row.agent_id));
     object.raw("mode", row.mode.word().as_bytes());
     object.name("paths");
-    let lists = rows.iter().flat_map(Row::lists).filter(|list| list.len() > 2);
+    let lists = rows.iter().flat_map(|row| row.lists()).filter(|list| list.len() > 2);
     for (n, list) in lists.enumerate() {
         object.0.push(if n == 0 { b'[' } else { b',' });
         object.0.extend_from_slice(&list[1..list.len() - 1]);

@@ -166,6 +166,16 @@ pub enum Line<'a> {
     Damaged(Str<'a>),
 }
 
+impl<'a> Line<'a> {
+    /// The lease, if it is one.
+    pub fn lease(&self) -> Option<&Row<'a>> {
+        match self {
+            Line::Lease(row) => Some(row),
+            Line::Damaged(_) => None,
+        }
+    }
+}
+
 /// Reads a line; none where it makes no sense.
 pub fn parse<'a>(line: &'a [u8], scanner: &mut Scanner) -> Option<Line<'a>> {
     let (mut token, mut agent_id, mut mode, mut files, mut ends_us, mut boot_id) = (None, None, None, Some(1), None, None);

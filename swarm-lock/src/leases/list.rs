@@ -12,7 +12,7 @@ use crate::table::queue::Waiter;
 /// A grant as it lies in the table.
 pub struct Listed<'a> {
     /// Its lines: one for each directory that it has something in.
-    pub rows: &'a [Row<'a>],
+    pub rows: &'a [&'a Row<'a>],
     /// Whether all of it is in force.
     pub standing: Standing,
     /// How many wait for something of it.
@@ -53,11 +53,13 @@ impl Leases {
         if is_partial {
             names = view.all()?;
         }
-        let mut rows: Vec<Row<'_>> = Vec::new();
+        let mut lines: Vec<Option<Line<'_>>> = Vec::with_capacity(names.iter().map(|name| view.lines(name).count()).sum());
         for name in &names {
-            for row in view.rows(name) {
-                match row {
-                    Some(Line::Lease(row)) => rows.push(row),
+            let start = lines.len();
+            lines.extend(view.rows(name));
+            for line in &lines[start..] {
+                match line {
+                    Some(Line::Lease(_)) => {}
                     Some(Line::Damaged(aside)) => {
                         note(&format!("what {} held is not known: see 'swarm-lock sweep --damaged'", aside.text()))
                     }
@@ -65,9 +67,10 @@ impl Leases {
                 }
             }
         }
+        let mut rows: Vec<&Row<'_>> = lines.iter().flatten().filter_map(Line::lease).collect();
         rows.sort_by_key(|row| row.token);
         let waiters = waiters(&view)?;
-        for rows in rows.chunk_by(|one, two| one.token == two.token).filter(|rows| rows.iter().any(touches)) {
+        for rows in rows.chunk_by(|one, two| one.token == two.token).filter(|rows| rows.iter().any(|row| touches(row))) {
             let standings = rows.iter().map(|row| row.standing(&view.clock));
             let standing = standings.reduce(|one, two| if one == Standing::Alive { two } else { one }).unwrap_or(Standing::Alive);
             let waiting = waiters.iter().filter(|waiter| waits_for(waiter, rows) && waiter.is_alive()).count();
@@ -77,7 +80,7 @@ impl Leases {
     }
 }
 
-fn waits_for(waiter: &Waiter, rows: &[Row<'_>]) -> bool {
+fn waits_for(waiter: &Waiter, rows: &[&Row<'_>]) -> bool {
     rows.iter().any(|row| {
         !identity::is_same(&waiter.agent_id, &row.agent_id.text())
             && !waiter.mode.agrees(row.mode)

@@ -431,7 +431,9 @@ fn ancestors(dir: &str) -> impl Iterator<Item = &str> {
 
 /// Lines with something on them. What a power cut leaves of a file may be NULs; the leases that they were have ended with it.
 fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
-    bytes.split(|&byte| byte == b'\n').filter(|line| line.iter().any(|&byte| byte != 0))
+    let ends = memchr::memchr_iter(b'\n', bytes).chain([bytes.len()]);
+    let lines = ends.scan(0, |start, end| Some(&bytes[std::mem::replace(start, end + 1)..end]));
+    lines.filter(|line| line.iter().any(|&byte| byte != 0))
 }
 
 fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
