@@ -156,22 +156,27 @@ pub fn listed(listed: &Listed<'_>) -> Vec<u8> {
     let mut object = Object::new();
     // It ends with the part that ends first.
     let Some(row) = rows.iter().min_by_key(|row| row.ends_us) else { return object.end() };
-    object = object.plain("token", Some(row.token));
-    object.raw("agent_id", row.raw(row.agent_id));
-    object.raw("mode", row.mode.word().as_bytes());
-    object.name("paths");
-    let lists = rows.iter().flat_map(|row| row.lists()).filter(|list| list.len() > 2);
-    for (n, list) in lists.enumerate() {
-        object.0.push(if n == 0 { b'[' } else { b',' });
-        object.0.extend_from_slice(&list[1..list.len() - 1]);
-    }
-    object.0.push(b']');
-    for (name, text) in [("since", row.since), ("expires_at", row.expires_at), ("reason", row.reason)] {
-        if let Some(text) = text {
-            object.raw(name, row.raw(text));
+    match row.shown.filter(|_| rows.len() == 1) {
+        Some(shown) => object.0.extend_from_slice(&shown[1..]),
+        None => {
+            object = object.plain("token", Some(row.token));
+            object.raw("agent_id", row.raw(row.agent_id));
+            object.raw("mode", row.mode.word().as_bytes());
+            object.name("paths");
+            for (n, list) in rows.iter().map(|row| row.list()).enumerate() {
+                object.0.push(if n == 0 { b'[' } else { b',' });
+                object.0.extend_from_slice(&list[1..list.len() - 1]);
+            }
+            object.0.push(b']');
+            for (name, text) in [("since", row.since), ("expires_at", row.expires_at), ("reason", row.reason)] {
+                if let Some(text) = text {
+                    object.raw(name, row.raw(text));
+                }
+            }
+            object = object.plain("pid", row.pid);
         }
     }
-    object.plain("pid", row.pid).plain("waiters", (*waiters > 0).then_some(waiters)).text("ended", standing_word(*standing)).end()
+    object.plain("waiters", (*waiters > 0).then_some(waiters)).text("ended", standing_word(*standing)).end()
 }
 
 /// How a lease ended; nothing while it is in force.

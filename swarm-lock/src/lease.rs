@@ -81,49 +81,70 @@ pub enum Standing {
 }
 
 impl Lease {
-    /// The lease's line, without a newline.
+    /// The lease's line, without a newline: first what [`crate::answer::listed`] shows, in its order, so that a list copies it in one piece.
     pub fn write(&self, clock: &Clock, line: &mut Vec<u8>) {
         let Lease { token, agent_id, mode, patterns, files, since, boot_id, ends_us, tie, reason } = self;
         line.extend_from_slice(format!("{{\"token\":{token},\"agent_id\":").as_bytes());
         json::write_string(agent_id, line);
-        line.extend_from_slice(format!(",\"mode\":\"{}\"", mode.word()).as_bytes());
-        write_patterns(patterns, line);
+        line.extend_from_slice(format!(",\"mode\":\"{}\",", mode.word()).as_bytes());
+        write_paths(patterns, line);
+        let expires_at = time::write(clock.wall(*ends_us));
+        line.extend_from_slice(format!(",\"since\":\"{}\",\"expires_at\":\"{expires_at}\"", time::write(*since)).as_bytes());
+        if !reason.is_empty() {
+            line.extend_from_slice(b",\"reason\":");
+            json::write_string(reason, line);
+        }
+        if let Some(Process { pid, .. }) = tie {
+            line.extend_from_slice(format!(",\"pid\":{pid}").as_bytes());
+        }
+        write_globs(patterns, line);
         if *files > 1 {
             line.extend_from_slice(format!(",\"files\":{files}").as_bytes());
         }
-        let expires_at = time::write(clock.wall(*ends_us));
-        line.extend_from_slice(format!(",\"since\":\"{}\",\"expires_at\":\"{expires_at}\"", time::write(*since)).as_bytes());
         line.extend_from_slice(format!(",\"ends_us\":{ends_us},\"boot_id\":").as_bytes());
         json::write_string(boot_id, line);
-        if let Some(Process { pid, start, space }) = tie {
-            line.extend_from_slice(format!(",\"pid\":{pid},\"pid_start\":").as_bytes());
+        if let Some(Process { start, space, .. }) = tie {
+            line.extend_from_slice(b",\"pid_start\":");
             json::write_string(start, line);
             if let Some(space) = space {
                 line.extend_from_slice(b",\"pid_space\":");
                 json::write_string(space, line);
             }
         }
-        if !reason.is_empty() {
-            line.extend_from_slice(b",\"reason\":");
-            json::write_string(reason, line);
-        }
         line.push(b'}');
     }
 }
 
-/// `,"paths":[..],"globs":[..]`
-pub fn write_patterns(patterns: &[Pattern], line: &mut Vec<u8>) {
-    for (name, is_literal) in [("paths", true), ("globs", false)] {
-        let mut lead = format!(",\"{name}\":[");
-        for pattern in patterns.iter().filter(|pattern| pattern.is_literal() == is_literal) {
-            line.extend_from_slice(lead.as_bytes());
-            json::write_string(pattern.text(), line);
-            lead = ",".to_string();
-        }
-        if lead == "," {
-            line.push(b']');
-        }
+/// `"paths":[..]`: their texts, globs too.
+pub fn write_paths(patterns: &[Pattern], line: &mut Vec<u8>) {
+    line.extend_from_slice(b"\"paths\":");
+    for (n, pattern) in patterns.iter().enumerate() {
+        line.push(if n == 0 { b'[' } else { b',' });
+        json::write_string(pattern.text(), line);
     }
+    line.push(b']');
+}
+
+/// `,"globs":[0,2]`: which of the texts are globs; nothing where all are paths.
+pub fn write_globs(patterns: &[Pattern], line: &mut Vec<u8>) {
+    let mut lead = ",\"globs\":[";
+    for (n, _) in patterns.iter().enumerate().filter(|(_, pattern)| !pattern.is_literal()) {
+        line.extend_from_slice(format!("{lead}{n}").as_bytes());
+        lead = ",";
+    }
+    if lead == "," {
+        line.push(b']');
+    }
+}
+
+/// Texts, and whether each is a path rather than a glob, from the lists that [`write_paths`] and [`write_globs`] wrote.
+pub fn texts<'a>(paths: Option<Value<'a>>, globs: Option<Value<'a>>) -> impl Iterator<Item = (Cow<'a, str>, bool)> + use<'a> {
+    let mut globs = globs.map(|globs| globs.items()).into_iter().flatten().filter_map(|at| at.as_u64()).peekable();
+    let paths = paths.map(|paths| paths.items()).into_iter().flatten();
+    (0..).zip(paths).filter_map(move |(at, path)| match path {
+        Value::String(text) => Some((text.text(), globs.next_if_eq(&at).is_none())),
+        _ => None,
+    })
 }
 
 /// A lease's line as it lies in the table, read and not copied.
@@ -131,6 +152,8 @@ pub fn write_patterns(patterns: &[Pattern], line: &mut Vec<u8>) {
 pub struct Row<'a> {
     /// All of it, without its newline.
     pub line: &'a [u8],
+    /// Its beginning, with the members that a list shows; none where others stand between them.
+    pub shown: Option<&'a [u8]>,
     /// As in [`Lease`].
     pub token: u64,
     /// As in [`Lease`].
@@ -150,7 +173,7 @@ pub struct Row<'a> {
     /// The pid of the process that it is tied to.
     pub pid: Option<u64>,
     boot_id: Str<'a>,
-    paths: Option<Value<'a>>,
+    paths: Value<'a>,
     globs: Option<Value<'a>>,
     pid_start: Option<Str<'a>>,
     pid_space: Option<Str<'a>>,
@@ -181,14 +204,22 @@ pub fn parse<'a>(line: &'a [u8], scanner: &mut Scanner) -> Option<Line<'a>> {
     let (mut token, mut agent_id, mut mode, mut files, mut ends_us, mut boot_id) = (None, None, None, Some(1), None, None);
     let (mut paths, mut globs, mut since, mut expires_at, mut reason) = (None, None, None, None, None);
     let (mut pid, mut pid_start, mut pid_space, mut damaged) = (None, None, None, None);
-    let mut is_odd = false;
+    let (mut is_odd, mut shown_end, mut is_mixed) = (false, None, false);
     let is_whole = scanner.members(line, |key, value| {
+        if matches!(key.decode().as_ref(), b"token" | b"agent_id" | b"mode" | b"paths" | b"since" | b"expires_at" | b"reason" | b"pid") {
+            is_mixed |= shown_end.is_some();
+        } else if shown_end.is_none() {
+            // Before the comma and the quote.
+            shown_end = Some(key.range_in(line).start.saturating_sub(2));
+        }
         match (key.decode().as_ref(), value) {
             (b"token", _) => token = value.as_u64(),
             (b"agent_id", Value::String(text)) => agent_id = Some(text),
             (b"mode", Value::String(text)) => mode = Mode::of(&text.decode()),
-            (b"paths", Value::Array(_)) => paths = Some(value),
-            (b"globs", Value::Array(_)) => globs = Some(value),
+            // What is no text in it would be a path that nobody sees, and a place that is none a glob taken for a path.
+            (b"paths", Value::Array(_)) if value.items().all(|item| matches!(item, Value::String(_))) => paths = Some(value),
+            (b"globs", Value::Array(_)) if is_rising(value) => globs = Some(value),
+            (b"globs", _) => is_odd = true,
             (b"files", _) => files = value.as_u64(),
             (b"since", Value::String(text)) => since = Some(text),
             (b"expires_at", Value::String(text)) => expires_at = Some(text),
@@ -201,8 +232,6 @@ pub fn parse<'a>(line: &'a [u8], scanner: &mut Scanner) -> Option<Line<'a>> {
             (b"damaged", Value::String(text)) => damaged = Some(text),
             _ => {}
         }
-        // What is not text in a list of paths would be a path that nobody sees.
-        is_odd |= matches!(value, Value::Array(_)) && !value.items().all(|item| matches!(item, Value::String(_)));
         Walk::On
     });
     if is_whole != Ok(true) || is_odd {
@@ -211,9 +240,9 @@ pub fn parse<'a>(line: &'a [u8], scanner: &mut Scanner) -> Option<Line<'a>> {
     if let Some(name) = damaged {
         return Some(Line::Damaged(name));
     }
-    paths.or(globs)?;
     let row = Row {
         line,
+        shown: shown_end.filter(|&end| !is_mixed && line.get(end) == Some(&b',')).map(|end| &line[..end]),
         token: token?,
         agent_id: agent_id?,
         mode: mode?,
@@ -224,12 +253,22 @@ pub fn parse<'a>(line: &'a [u8], scanner: &mut Scanner) -> Option<Line<'a>> {
         reason,
         pid,
         boot_id: boot_id?,
-        paths,
+        paths: paths?,
         globs,
         pid_start,
         pid_space,
     };
     Some(Line::Lease(row))
+}
+
+/// True for a list of places in their order.
+fn is_rising(list: Value<'_>) -> bool {
+    let mut least = 0;
+    list.items().all(|item| {
+        let place = item.as_u64().filter(|place| *place >= least);
+        least = place.map_or(u64::MAX, |place| place.saturating_add(1));
+        place.is_some()
+    })
 }
 
 /// The line that stands for what a file that was set aside may have held.
@@ -242,13 +281,7 @@ pub fn write_damaged(name: &str, line: &mut Vec<u8>) {
 impl<'a> Row<'a> {
     /// What it is about: each text, and whether it is a path rather than a glob.
     pub fn patterns(&self) -> impl Iterator<Item = (Cow<'a, str>, bool)> + use<'a> {
-        let texts = |list: Option<Value<'a>>, is_literal| {
-            list.map(|list| list.items()).into_iter().flatten().filter_map(move |item| match item {
-                Value::String(text) => Some((text.text(), is_literal)),
-                _ => None,
-            })
-        };
-        texts(self.paths, true).chain(texts(self.globs, false))
+        texts(Some(self.paths), self.globs)
     }
 
     /// True for a lease of this agent (DESIGN 2: without regard to case).
@@ -261,12 +294,12 @@ impl<'a> Row<'a> {
         &self.line[text.range_in(self.line)]
     }
 
-    /// The lists of paths and of globs, brackets included.
-    pub fn lists(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        [self.paths, self.globs].into_iter().flatten().filter_map(|list| match list {
-            Value::Array(raw) => Some(raw),
-            _ => None,
-        })
+    /// The list of its texts, brackets included.
+    pub fn list(&self) -> &'a [u8] {
+        match self.paths {
+            Value::Array(raw) => raw,
+            _ => b"[]",
+        }
     }
 
     /// Since when; the beginning of time where that cannot be read.

@@ -60,8 +60,9 @@ pub fn join(dir: &Path, agent_id: &str, mode: Mode, patterns: &[Pattern], reason
     let new = queue.join("new");
     let mut line = b"{\"agent_id\":".to_vec();
     json::write_string(agent_id, &mut line);
-    line.extend_from_slice(format!(",\"mode\":\"{}\"", mode.word()).as_bytes());
-    lease::write_patterns(patterns, &mut line);
+    line.extend_from_slice(format!(",\"mode\":\"{}\",", mode.word()).as_bytes());
+    lease::write_paths(patterns, &mut line);
+    lease::write_globs(patterns, &mut line);
     line.extend_from_slice(format!(",\"since\":\"{}\",\"pid\":{}", time::write(since), std::process::id()).as_bytes());
     if !reason.is_empty() {
         line.extend_from_slice(b",\"reason\":");
@@ -144,7 +145,7 @@ fn numbers(queue: &Path) -> io::Result<Vec<u64>> {
 }
 
 fn parse(bytes: &[u8], number: u64, path: PathBuf, scanner: &mut Scanner) -> Option<Waiter> {
-    let (mut agent_id, mut mode, mut since, mut reason, mut patterns) = (None, None, None, String::new(), Vec::new());
+    let (mut agent_id, mut mode, mut since, mut reason, mut paths, mut globs) = (None, None, None, String::new(), None, None);
     let line = bytes.strip_suffix(b"\n").unwrap_or(bytes);
     let whole = scanner.members(line, |key, value| {
         match value {
@@ -152,18 +153,14 @@ fn parse(bytes: &[u8], number: u64, path: PathBuf, scanner: &mut Scanner) -> Opt
             Value::String(text) if key.is(b"mode") => mode = Mode::of(&text.decode()),
             Value::String(text) if key.is(b"since") => since = time::timestamp(&text.decode()),
             Value::String(text) if key.is(b"reason") => reason = text.text().into_owned(),
-            Value::Array(_) => {
-                let texts = value.items().filter_map(|item| match item {
-                    Value::String(text) => lease::pattern(&text.text(), key.is(b"paths")),
-                    _ => None,
-                });
-                patterns.extend(texts);
-            }
+            Value::Array(_) if key.is(b"paths") => paths = Some(value),
+            Value::Array(_) if key.is(b"globs") => globs = Some(value),
             _ => {}
         }
         Walk::On
     });
     whole.ok().filter(|&whole| whole)?;
+    let patterns = lease::texts(paths, globs).filter_map(|(text, is_literal)| lease::pattern(&text, is_literal)).collect();
     Some(Waiter { number, agent_id: agent_id?, mode: mode?, patterns, since: since.unwrap_or(Timestamp::UNIX_EPOCH), reason, path })
 }
 
