@@ -339,14 +339,15 @@ fn list(options: cli::List) -> Result<Exit, Failure> {
     let Some(swarm) = Swarm::look(&place)? else { return Ok(Exit::No) };
     let patterns = if paths.is_empty() { None } else { Some(patterns(&swarm.place, &paths, false)?) };
     let mut out = Out::stdout()?;
-    let mut is_any = false;
+    let (mut is_any, mut room) = (false, Vec::new());
     swarm.leases.list(patterns.as_deref(), &mut note, &mut |listed| {
         let is_wanted = listed.rows.iter().all(|row| agent.as_deref().is_none_or(|agent| row.is_of(agent)));
         if !is_wanted || (listed.standing == Standing::Alive) == expired {
             return Ok(());
         }
         is_any = true;
-        out.line(&answer::listed(listed))
+        room = answer::listed(listed, std::mem::take(&mut room));
+        out.line(&room)
     })?;
     out.flush()?;
     Ok(if is_any { Exit::Yes } else { Exit::No })

@@ -449,7 +449,9 @@ fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
             Err(error) => return Err(error),
         }
         if len == bytes.len() {
-            bytes.resize(2 * len, 0);
+            // As much as there is, and one more, so that the next read but one finds the end.
+            let all = usize::try_from(file.metadata()?.len()).unwrap_or(0);
+            bytes.resize(all.max(len) + 1, 0);
         }
     }
     bytes.truncate(len);
