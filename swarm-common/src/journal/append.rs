@@ -22,6 +22,7 @@ pub(super) struct World<'a> {
     pub sync_data: &'a dyn Fn(&File) -> io::Result<()>,
     /// A batch is on disk before it is answered.
     pub is_durable: bool,
+    /// Puts an empty segment and its name on disk.
     pub settle: Settle<'a>,
 }
 
