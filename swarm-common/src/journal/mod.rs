@@ -157,9 +157,9 @@ impl Journal {
     }
 
     /// As [`Journal::append`], but answers before it is on disk: the next append, rotation or committed cursor puts it there, before
-    /// anything that comes after it. For what has to be told and need not outlast a power cut. Then the last notes may be missing, or stand
-    /// there damaged, and their seqs go to other records: a reader that keeps its place without a cursor may have seen another record under
-    /// such a seq. It survives whatever is killed.
+    /// anything that comes after it. For what has to be told and need not outlast a power cut. Then the last notes may be missing, and their
+    /// seqs go to other records: a reader that keeps its place without a cursor may have seen another record under such a seq. Or they stand
+    /// there damaged, perhaps behind a good head, which shows only to who parses the line. It survives whatever is killed.
     ///
     /// # Errors
     /// As [`Journal::append`].
