@@ -418,6 +418,12 @@ fn told(error: &clap::Error) -> Result<Exit, Failure> {
     let words = error.render().to_string();
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ndjson::print(&words),
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let commands = command();
+            let names: Vec<&str> =
+                commands.get_subcommands().filter(|command| !command.is_hide_set()).map(|command| command.get_name()).collect();
+            Err(Failure::wrong(format!("which command? {}", names.join(", "))).hint(format!("see {NAME} --help")))
+        }
         _ => Err(options::wrong_call(NAME, &words)),
     }
 }

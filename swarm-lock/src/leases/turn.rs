@@ -106,7 +106,7 @@ impl<'a> Turn<'a> {
         if ended::get(&self.view().dir().join("ended"), lease.token) == Some(ended::Why::Expired) {
             return;
         }
-        let paths: Vec<String> = lease.patterns.iter().map(|pattern| pattern.text().to_string()).collect();
+        let paths = self.paths_of(lease);
         self.write_down(lease.token, ended::Why::Expired);
         let at = self.view().clock.now;
         self.leave(
@@ -123,6 +123,18 @@ impl<'a> Turn<'a> {
             expires_at: None,
             reason: &lease.reason,
         });
+    }
+
+    /// All that the grant has which this is a part of.
+    fn paths_of(&mut self, part: &Lease) -> Vec<String> {
+        let own = || part.patterns.iter().map(|pattern| pattern.text().to_string()).collect();
+        if part.files <= 1 {
+            return own();
+        }
+        // Of a file that cannot be read, there is nothing to be told.
+        let Ok(names) = self.writer.view.all() else { return own() };
+        let rows = leases(self.view(), &names).filter(|row| row.token == part.token);
+        rows.flat_map(|row| row.patterns().map(|(text, _)| text.into_owned())).collect()
     }
 
     pub(super) fn write_down(&mut self, token: u64, why: ended::Why) {
