@@ -20,10 +20,6 @@ use crate::source::{BLOCK_BYTES, Read};
 /// So often is tried to open a file while it is renamed; then lines come first again.
 const TRIES_MAX: usize = 8;
 
-/// With lines that come, the names are looked at so often though no change of them is told: what happens in their directories is, but not
-/// that a directory above those is renamed.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
-
 /// Follows files, beginning at their last `lines` lines (`None`: at their beginning), until nobody reads the output.
 ///
 /// # Errors
@@ -36,7 +32,7 @@ pub fn run(files: Vec<OsString>, lines: Option<u64>, out: Out) -> Result<Exit, F
     // What happened to the names before they are opened is of no concern.
     drop(watch.take_names()?);
     let is_paced = is_pipe(out.fd());
-    let mut follower = Follower { names, watch, out, is_paced, block: vec![0; BLOCK_BYTES], woken: None, looked_at: None };
+    let mut follower = Follower { names, watch, out, is_paced, block: vec![0; BLOCK_BYTES], woken: None };
     for name in &mut follower.names {
         name.open(lines, &mut follower.block, &mut follower.watch)?;
     }
@@ -52,8 +48,6 @@ struct Follower {
     block: Vec<u8>,
     /// What ended the last sleep.
     woken: Option<Woken>,
-    /// When the names were looked at last.
-    looked_at: Option<Instant>,
 }
 
 impl Follower {
@@ -82,16 +76,7 @@ impl Follower {
         for at in 0..self.names.len() {
             is_more |= self.hand_on(at)?;
         }
-        if !is_more && self.is_all_told() {
-            return Ok(false);
-        }
         Ok(self.notice()? || is_more)
-    }
-
-    /// Whether there is nothing to look for that would not be told. A look at the names takes as long as all else that is done for a line.
-    fn is_all_told(&self) -> bool {
-        let is_fresh = self.looked_at.is_some_and(|at| at.elapsed() < LOOK_EVERY);
-        is_fresh && self.woken == Some(Woken::Written) && self.names.iter().all(Followed::is_at_rest)
     }
 
     /// Hands on a block of whole lines of one name, or one longer line.
@@ -107,7 +92,7 @@ impl Follower {
                 self.learn_whether_told(at)?;
             }
             if !is_part {
-                return Ok(!self.names[at].is_at_rest());
+                return Ok(true);
             }
         }
     }
@@ -115,9 +100,8 @@ impl Follower {
     /// Something was written to a file of which it is not known yet whether the system tells that. (There are file systems, and ways to
     /// write, where it does not.)
     fn learn_whether_told(&mut self, at: usize) -> Result<(), Failure> {
-        let is_told = |woken| matches!(woken, Some(Woken::Changed | Woken::Written));
         // Though the time was out, it may have been told in this very moment.
-        let is_told = is_told(self.woken) || is_told(Some(self.watch.wait(self.out.fd(), Some(Duration::ZERO))?));
+        let is_told = self.woken == Some(Woken::Changed) || self.watch.wait(self.out.fd(), Some(Duration::ZERO))? == Woken::Changed;
         if is_told {
             self.names[at].trust();
         } else {
@@ -129,7 +113,6 @@ impl Follower {
     /// Looks which files have the names now. True when there is another place to read from.
     fn notice(&mut self) -> Result<bool, Failure> {
         let (now, changes) = (Instant::now(), self.watch.take_names()?);
-        self.looked_at = Some(now);
         let mut is_more = false;
         for at in 0..self.names.len() {
             self.names[at].track(&changes);
@@ -173,7 +156,7 @@ impl Follower {
         while !lines.is_empty() {
             match self.watch.wait_for_room(self.out.fd(), None)? {
                 Woken::ReaderGone => return Err(ndjson::reader_gone()),
-                Woken::Changed | Woken::Written | Woken::TimedOut | Woken::Ended => drop(self.notice()?),
+                Woken::Changed | Woken::TimedOut | Woken::Ended => drop(self.notice()?),
                 Woken::Room => {
                     let until = lines.end.min(lines.start + PIECE_BYTES);
                     self.out.lines(&self.block[lines.start..until])?;
@@ -206,7 +189,7 @@ mod tests {
         let watch = Watch::new(&[]);
         let is_polling = watch.polling().is_some();
         let out = Out::to(output.try_clone().expect("the same output"));
-        let mut follower = Follower { names: vec![name], watch, out, is_paced: false, block, woken: None, looked_at: None };
+        let mut follower = Follower { names: vec![name], watch, out, is_paced: false, block, woken: None };
         while follower.look().expect("looked") {}
         file.write_all(b"a\n").expect("written");
         let now = Instant::now();
@@ -235,7 +218,7 @@ mod tests {
         let mut block = vec![0; BLOCK_BYTES];
         name.open(None, &mut block, &mut watch).expect("opened");
         let out = Out::to(tempfile::tempfile().expect("an output"));
-        let mut follower = Follower { names: vec![name], watch, out, is_paced: false, block, woken: None, looked_at: None };
+        let mut follower = Follower { names: vec![name], watch, out, is_paced: false, block, woken: None };
         while follower.look().expect("looked") {}
         file.write_all(b"a\n").expect("written");
         // The time is out in the very moment of the change.

@@ -110,16 +110,12 @@ impl Session<'_> {
     fn run(mut self, mut watch: Option<Watch>) -> Result<Exit, Failure> {
         // Any other place to begin was taken from the journal itself.
         let mut is_first = self.cursor.is_some() || self.is_seq_given;
-        let mut woken = None;
         while !self.cap.is_reached() {
-            // Where no segment was begun, what one read brought is all there was, and what comes later will be told. To look for it takes
-            // as long as all else that is done for a line.
-            let is_end = self.step()? || (woken == Some(Woken::Written) && self.reader.is_at_segment_end());
+            let is_end = self.step()?;
             if is_end && !(is_first && self.is_beyond_the_end()?) {
                 self.commit()?;
                 let Some(watch) = &mut watch else { return Ok(self.faults.sum_up()) };
-                woken = Some(watch.wait(self.out.fd(), None)?);
-                if woken == Some(Woken::ReaderGone) {
+                if watch.wait(self.out.fd(), None)? == Woken::ReaderGone {
                     return Err(ndjson::reader_gone());
                 }
             } else if self.is_moved && self.committed_at.elapsed() >= COMMIT_EVERY {

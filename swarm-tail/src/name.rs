@@ -167,12 +167,10 @@ impl Followed {
                     // An archive that is cut or packed is no concern.
                     Read::Nothing | Read::Rewritten => {}
                     read => {
-                        let is_growth = file.is_caught_up;
-                        if is_growth {
+                        if file.is_caught_up {
                             file.grown_at = now;
                         }
-                        file.is_caught_up |= file.source.is_at_end();
-                        return Ok((read, is_growth));
+                        return Ok((read, file.is_caught_up));
                     }
                 }
                 file.is_caught_up = true;
@@ -186,13 +184,6 @@ impl Followed {
             }
         }
         Ok((Read::Nothing, false))
-    }
-
-    /// True when its one file was read to the end, and the system tells what will be written there: nothing is left to be done, unless a
-    /// name has changed.
-    pub fn is_at_rest(&self) -> bool {
-        let is_last = self.files.len() == 1 && self.files.iter().all(|file| file.left_at.is_none() && file.source.is_at_end());
-        is_last && self.is_told && !self.is_retried && self.trail.left().next().is_none()
     }
 
     /// Follows the trail of the files that are renamed.

@@ -34,8 +34,6 @@ pub struct Source {
     line_end: Option<u64>,
     /// The last bytes before `start`, as they were handed out.
     before: Vec<u8>,
-    /// The last read ended with the file, at the end of a line.
-    is_at_end: bool,
 }
 
 /// So many bytes are remembered to know the file again by. A record's end alone (`"content":"ok"}`) would not tell it from another.
@@ -44,7 +42,7 @@ const BEFORE_BYTES: usize = 128;
 impl Source {
     /// Reads on from the line that begins at `start`.
     pub fn new(file: File, start: u64) -> Source {
-        Source { file, start, searched: 0, line_end: None, before: Vec::new(), is_at_end: false }
+        Source { file, start, searched: 0, line_end: None, before: Vec::new() }
     }
 
     fn remember(&mut self, handed_out: &[u8]) {
@@ -59,11 +57,6 @@ impl Source {
         self.start + self.searched
     }
 
-    /// True when [`Source::next`] last found the file's end, behind whole lines.
-    pub fn is_at_end(&self) -> bool {
-        self.is_at_end
-    }
-
     /// A line was handed out in part; its rest has to come before anything else.
     pub fn is_in_line(&self) -> bool {
         self.line_end.is_some()
@@ -71,7 +64,7 @@ impl Source {
 
     /// Back to the beginning.
     pub fn rewind(&mut self) {
-        (self.start, self.searched, self.line_end, self.is_at_end) = (0, 0, None, false);
+        (self.start, self.searched, self.line_end) = (0, 0, None);
         self.before.clear();
     }
 
@@ -80,7 +73,6 @@ impl Source {
     /// # Errors
     /// Status 3 when the file cannot be read.
     pub fn next(&mut self, block: &mut [u8]) -> Result<Read, Failure> {
-        self.is_at_end = false;
         if let Some(end) = self.line_end {
             return self.part(end, block);
         }
@@ -96,7 +88,6 @@ impl Source {
             let end = from + (n - known) as u64;
             let Some(newline) = memchr::memrchr(b'\n', &block[known..n]) else {
                 if end <= self.place() {
-                    self.is_at_end = self.searched == 0;
                     return Ok(Read::Nothing);
                 }
                 self.searched = end - self.start;
@@ -107,7 +98,6 @@ impl Source {
                 let lines = known..known + newline + 1;
                 self.start += lines.len() as u64;
                 self.remember(&block[lines.clone()]);
-                self.is_at_end = lines.end == n && n < block.len();
                 return Ok(Read::Lines(lines));
             }
             let first = memchr::memchr(b'\n', &block[..n]).unwrap_or(newline);

@@ -24,20 +24,18 @@ pub(super) struct Block {
     /// Where the window begins: the start of a line.
     offset: u64,
     bytes: Box<[u8]>,
-    /// The last read ended with the file, at the end of a line.
-    is_at_end: bool,
     /// A newline was seen right before this offset, so what stands before it will not change.
     stable_until: u64,
 }
 
 impl Block {
     pub fn new(file: File, offset: u64) -> Block {
-        Block { file, offset, bytes: vec![0; BLOCK_BYTES].into_boxed_slice(), is_at_end: false, stable_until: 0 }
+        Block { file, offset, bytes: vec![0; BLOCK_BYTES].into_boxed_slice(), stable_until: 0 }
     }
 
     /// The same buffer on another file.
     pub fn turn_to(&mut self, file: File, offset: u64) {
-        *self = Block { file, offset, bytes: std::mem::take(&mut self.bytes), is_at_end: false, stable_until: 0 };
+        *self = Block { file, offset, bytes: std::mem::take(&mut self.bytes), stable_until: 0 };
     }
 
     pub fn file(&self) -> &File {
@@ -46,11 +44,6 @@ impl Block {
 
     pub fn offset(&self) -> u64 {
         self.offset
-    }
-
-    /// True when the last [`Block::fill`] found whole lines and the file's end behind them.
-    pub fn is_at_end(&self) -> bool {
-        self.is_at_end
     }
 
     /// The bytes of the last [`Block::fill`].
@@ -68,7 +61,6 @@ impl Block {
     /// # Errors
     /// What pread(2) answers.
     pub fn fill(&mut self) -> io::Result<Filled> {
-        self.is_at_end = false;
         let n = read_up_to(&self.file, &mut self.bytes, self.offset)?;
         let Some(whole) = memchr::memrchr(b'\n', &self.bytes[..n]).map(|at| at + 1) else {
             return if n < BLOCK_BYTES { Ok(Filled::Nothing) } else { self.too_long(n) };
@@ -85,7 +77,6 @@ impl Block {
             }
         }
         debug_assert_eq!(self.bytes[whole - 1], b'\n');
-        self.is_at_end = whole == n && n < BLOCK_BYTES;
         Ok(Filled::Lines(whole))
     }
 

@@ -89,12 +89,6 @@ impl Reader {
         self.due.seq().max(self.from_seq)
     }
 
-    /// True when all was handed out that stood in the segment when it was last read. Where no other was begun since [`Step::End`], then
-    /// [`Reader::next`] has nothing more unless something was written meanwhile. It costs nothing to ask.
-    pub fn is_at_segment_end(&self) -> bool {
-        self.segment.as_ref().is_some_and(|segment| segment.at == segment.until && segment.block.is_at_end())
-    }
-
     /// Puts on disk what was handed out, so that a cursor may be committed over it: its writer may not have come to its sync yet. Finished
     /// segments were synced before their successor began.
     ///

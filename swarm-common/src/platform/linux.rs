@@ -274,7 +274,6 @@ impl Changes {
             match read(self.inotify.as_fd(), &mut buffer) {
                 Ok(n) => {
                     drained.is_any = true;
-                    drained.is_more_than_written |= events(&buffer[..n]).any(|event| event.mask != AddWatchFlags::IN_MODIFY);
                     if let Some(names) = &mut self.names {
                         names.extend(events(&buffer[..n]).filter_map(name_change));
                     }

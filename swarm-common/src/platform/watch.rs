@@ -17,8 +17,6 @@ use crate::exit::Failure;
 pub enum Woken {
     /// Something may have changed: look.
     Changed,
-    /// Files were written to, and that is all: no name came, went or changed since the last wake.
-    Written,
     /// The time is out.
     TimedOut,
     /// Whoever read our output is gone.
@@ -58,8 +56,6 @@ pub enum Change {
 pub(super) struct Drained {
     /// There were some.
     pub is_any: bool,
-    /// They were not of writes alone.
-    pub is_more_than_written: bool,
     /// Somebody closed a file that is watched for who holds it.
     pub is_closed: bool,
 }
@@ -108,18 +104,18 @@ impl Watch {
     /// # Errors
     /// Status 3 when read(2) fails.
     pub fn take_names(&mut self) -> Result<Vec<NameChange>, Failure> {
-        self.is_untold |= self.drain()?.is_any;
+        self.is_untold |= self.drain()?;
         Ok(self.changes.as_mut().map_or_else(|_| Vec::new(), Changes::take_names))
     }
 
-    /// Takes the system's events.
-    fn drain(&mut self) -> Result<Drained, Failure> {
-        let Ok(changes) = &mut self.changes else { return Ok(Drained::default()) };
+    /// Takes the system's events; false when there were none.
+    fn drain(&mut self) -> Result<bool, Failure> {
+        let Ok(changes) = &mut self.changes else { return Ok(false) };
         let drained = changes.drain().map_err(|error| Failure::io("wait for changes", &error))?;
         if drained.is_closed {
             self.again = Some((Instant::now() + AGAIN_FIRST, AGAIN_FIRST));
         }
-        Ok(drained)
+        Ok(drained.is_any)
     }
 
     /// Watches what is written to an open file as well, whatever its name is by now; `path` is for words. Nothing where it polls.
@@ -157,7 +153,7 @@ impl Watch {
     }
 
     /// Sleeps until something changed, the reader of `output` is gone, or the time is out. A signal that is handled wakes it too, as
-    /// [`Woken::Changed`], and so does what [`Watch::take_names`] left to be told.
+    /// [`Woken::Changed`].
     ///
     /// # Errors
     /// Status 3 when poll(2) or read(2) fail.
@@ -214,8 +210,8 @@ impl Watch {
                 Ok([output, ..]) if !output.is_empty() => return Ok(Woken::ReaderGone),
                 Ok([_, process, _]) if !process.is_empty() => return Ok(Woken::Ended),
                 Ok([_, _, changes]) if !changes.is_empty() => {
-                    let Drained { is_any, is_more_than_written, .. } = self.drain()?;
-                    return Ok(if is_any && !is_more_than_written { Woken::Written } else { Woken::Changed });
+                    self.drain()?;
+                    return Ok(Woken::Changed);
                 }
                 Ok(_) if self.is_again() => return Ok(Woken::Changed),
                 Ok(_) if until.is_some_and(|until| Instant::now() >= until) => {
@@ -277,12 +273,8 @@ mod tests {
             assert_eq!(watch.wait(writer.as_fd(), Some(Duration::ZERO)), Ok(Woken::TimedOut), "told once");
         }
         file.write_all(b"x").expect("written");
-        let is_polling = watch.polling().is_some();
-        let written = if is_polling { Woken::Changed } else { Woken::Written };
-        assert_eq!(watch.wait(writer.as_fd(), LONG), Ok(written));
-        file.write_all(b"x").expect("written");
+        assert_eq!(watch.wait(writer.as_fd(), LONG), Ok(Woken::Changed));
         fs::rename(dir.path().join("a"), dir.path().join("b")).expect("renamed");
-        file.write_all(b"x").expect("written");
         assert_eq!(watch.wait(writer.as_fd(), LONG), Ok(Woken::Changed));
         fs::remove_file(dir.path().join("b")).expect("removed");
         assert_eq!(watch.wait(writer.as_fd(), LONG), Ok(Woken::Changed));
@@ -352,11 +344,11 @@ mod tests {
         fs::rename(&path, dir.path().join("b")).expect("renamed");
         assert_eq!(told(&mut watch), Woken::Changed);
         file.write_all(b"x").expect("written");
-        assert_eq!(told(&mut watch), Woken::Written);
+        assert_eq!(told(&mut watch), Woken::Changed);
         fs::remove_file(dir.path().join("b")).expect("removed");
         assert_eq!(told(&mut watch), Woken::Changed);
         file.write_all(b"x").expect("written");
-        assert_eq!(told(&mut watch), Woken::Written);
+        assert_eq!(told(&mut watch), Woken::Changed);
         watch.forget(mark.expect("a mark"));
         let _ = told(&mut watch);
         file.write_all(b"x").expect("written");
@@ -418,11 +410,10 @@ mod tests {
 
     /// Whether what happens now is told within that time.
     fn is_told(watch: &mut Watch, within: Option<Duration>, happens: impl FnOnce()) -> bool {
-        let is_told = |watch: &mut Watch, within| matches!(watch.wait_or_end(None, None, within), Ok(Woken::Changed | Woken::Written));
-        while is_told(watch, Some(Duration::ZERO)) {}
+        while watch.wait_or_end(None, None, Some(Duration::ZERO)) == Ok(Woken::Changed) {}
         watch.again = None;
         happens();
-        is_told(watch, within)
+        watch.wait_or_end(None, None, within) == Ok(Woken::Changed)
     }
 
     #[test]
