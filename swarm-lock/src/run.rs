@@ -1,7 +1,7 @@
 //! `run`: holds a lease while a command runs.
 //!
-//! The lease is tied to the command's own process ([`gate`]), not to this one: this one renews it, passes signals on, and gives it back. Killed with
-//! SIGKILL it takes the command along, where the system can do that, and the lease ends when the command has.
+//! The lease is tied to the command's own process ([`gate`]) and to this one, which renews it, passes signals on, and gives it back: it ends when both
+//! have ended. Killed with SIGKILL, this one takes the command along, where the system can do that, and the lease with it.
 
 use std::ffi::OsStr;
 use std::os::unix::process::ExitStatusExt;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill, raise};
 use nix::unistd::Pid;
 use swarm_common::exit::{self, Failure};
-use swarm_common::platform::{self, Caught, Signals};
+use swarm_common::platform::{self, Caught, Process, Signals};
 use swarm_common::{store, time};
 
 use crate::cli::{self, NAME};
@@ -69,8 +69,8 @@ fn hold(options: cli::Run) -> Result<u8, Failure> {
     platform::keep_ended_children();
     // Started first, and in the time that the lease takes it gets ready.
     let gate = Gate::before(&command, &variables)?;
-    match gate.process() {
-        Ok(process) => request.tie = Some(process),
+    match gate.process().and_then(|command| Ok((command, Process::own()?))) {
+        Ok((command, own)) => (request.tie, request.keeper) = (Some(command), Some(own)),
         Err(error) => {
             note(&format!("if this process is killed, the lease lasts its span: the command's cannot be known ({})", exit::reason(&error)))
         }
