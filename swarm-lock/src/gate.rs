@@ -85,7 +85,7 @@ pub fn pass(gate: i32, parent: u32, command: &[OsString]) -> Result<(), (u8, Fai
     let Some((program, arguments)) = command.split_first().filter(|_| !token.is_empty()) else { return Ok(()) };
     let error = Command::new(program).args(arguments).env(TOKEN, token).exec();
     let status = if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 };
-    let failure = Failure::io(format_args!("run {}", program.display()), &error);
+    let failure = Failure::io(format_args!("run {program:?}"), &error);
     let is_script = error.raw_os_error() == Some(nix::errno::Errno::ENOEXEC as i32);
     Err((status, if is_script { failure.hint("a script needs a first line like #!/bin/sh") } else { failure }))
 }
