@@ -65,7 +65,7 @@ pub enum Command {
     Sweep(Sweep),
     /// take over the locks of the Python program
     Import(Import),
-    /// What `run` starts: ties the grant to its own process and becomes the command.
+    /// What `run` starts: waits for the grant and becomes the command.
     #[command(name = "__command", hide = true)]
     Shim(Shim),
 }
@@ -267,7 +267,9 @@ pub struct Run {
         value_name = "COMMAND",
         last = true,
         required = true,
-        long_help = "The command and its arguments. It has the grant's token in SWARM_LOCK_TOKEN."
+        long_help = "The command and its arguments. It has the grant's token in SWARM_LOCK_TOKEN, and the holder's id in SWARM_AGENT: what it calls \
+                     is the same agent. Its status is passed on, 128 + N where signal N ended it; 127 when it was not found, 126 when it \
+                     cannot be started, 75 when the lease was not granted."
     )]
     pub command: Vec<OsString>,
 }
@@ -275,15 +277,12 @@ pub struct Run {
 /// What `run` starts.
 #[derive(Debug, Args)]
 pub struct Shim {
-    /// The grant.
+    /// The descriptor on which the token comes.
     #[arg(long)]
-    pub token: u64,
-    /// Its span.
+    pub gate: i32,
+    /// The process of `run`.
     #[arg(long)]
-    pub ttl: String,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub caller: Caller,
+    pub parent: u32,
     /// What to become.
     #[arg(last = true, required = true)]
     pub command: Vec<OsString>,

@@ -172,6 +172,7 @@ pub fn request(place: &Place, agent_id: String, asking: &Asking, paths: &[OsStri
         ttl: ttl(&asking.ttl)?,
         reason: reason(asking.reason.as_deref())?,
         tie,
+        keeper: None,
     })
 }
 

@@ -65,6 +65,9 @@ pub struct Lease {
     pub ends_us: u64,
     /// The process that it must not outlive.
     pub tie: Option<Process>,
+    /// Another one, of the same pid namespace, that holds it too: the lease ends when both have ended. It is who waits for the first one to give
+    /// the lease back when that ends.
+    pub keeper: Option<Process>,
     /// What for; may be empty.
     pub reason: String,
 }
@@ -83,7 +86,7 @@ pub enum Standing {
 impl Lease {
     /// The lease's line, without a newline: first what [`crate::answer::listed`] shows, in its order, so that a list copies it in one piece.
     pub fn write(&self, clock: &Clock, line: &mut Vec<u8>) {
-        let Lease { token, agent_id, mode, patterns, files, since, boot_id, ends_us, tie, reason } = self;
+        let Lease { token, agent_id, mode, patterns, files, since, boot_id, ends_us, tie, keeper, reason } = self;
         line.extend_from_slice(format!("{{\"token\":{token},\"agent_id\":").as_bytes());
         json::write_string(agent_id, line);
         line.extend_from_slice(format!(",\"mode\":\"{}\",", mode.word()).as_bytes());
@@ -109,6 +112,10 @@ impl Lease {
             if let Some(space) = space {
                 line.extend_from_slice(b",\"pid_space\":");
                 json::write_string(space, line);
+            }
+            if let Some(Process { pid, start, .. }) = keeper {
+                line.extend_from_slice(format!(",\"run_pid\":{pid},\"run_start\":").as_bytes());
+                json::write_string(start, line);
             }
         }
         line.push(b'}');
@@ -177,6 +184,8 @@ pub struct Row<'a> {
     globs: Option<Value<'a>>,
     pid_start: Option<Str<'a>>,
     pid_space: Option<Str<'a>>,
+    run_pid: Option<u64>,
+    run_start: Option<Str<'a>>,
 }
 
 /// A line of the table. One is read at a time, and a box for each would cost more than the room.
@@ -204,6 +213,7 @@ pub fn parse<'a>(line: &'a [u8], scanner: &mut Scanner) -> Option<Line<'a>> {
     let (mut token, mut agent_id, mut mode, mut files, mut ends_us, mut boot_id) = (None, None, None, Some(1), None, None);
     let (mut paths, mut globs, mut since, mut expires_at, mut reason) = (None, None, None, None, None);
     let (mut pid, mut pid_start, mut pid_space, mut damaged) = (None, None, None, None);
+    let (mut run_pid, mut run_start) = (None, None);
     let (mut is_odd, mut shown_end, mut is_mixed) = (false, None, false);
     let is_whole = scanner.members(line, |key, value| {
         if matches!(key.decode().as_ref(), b"token" | b"agent_id" | b"mode" | b"paths" | b"since" | b"expires_at" | b"reason" | b"pid") {
@@ -228,6 +238,8 @@ pub fn parse<'a>(line: &'a [u8], scanner: &mut Scanner) -> Option<Line<'a>> {
             (b"pid", _) => pid = value.as_u64(),
             (b"pid_start", Value::String(text)) => pid_start = Some(text),
             (b"pid_space", Value::String(text)) => pid_space = Some(text),
+            (b"run_pid", _) => run_pid = value.as_u64(),
+            (b"run_start", Value::String(text)) => run_start = Some(text),
             (b"reason", Value::String(text)) => reason = Some(text),
             (b"damaged", Value::String(text)) => damaged = Some(text),
             _ => {}
@@ -257,6 +269,8 @@ pub fn parse<'a>(line: &'a [u8], scanner: &mut Scanner) -> Option<Line<'a>> {
         globs,
         pid_start,
         pid_space,
+        run_pid,
+        run_start,
     };
     Some(Line::Lease(row))
 }
@@ -314,8 +328,17 @@ impl<'a> Row<'a> {
 
     /// The process that it is tied to.
     pub fn tie(&self) -> Option<Process> {
-        let pid = u32::try_from(self.pid?).ok()?;
-        Some(Process { pid, start: self.pid_start?.text().into_owned(), space: self.pid_space.map(|space| space.text().into_owned()) })
+        self.process(self.pid?, self.pid_start?)
+    }
+
+    /// The one that holds it too.
+    fn keeper(&self) -> Option<Process> {
+        self.process(self.run_pid?, self.run_start?)
+    }
+
+    fn process(&self, pid: u64, start: Str<'_>) -> Option<Process> {
+        let pid = u32::try_from(pid).ok()?;
+        Some(Process { pid, start: start.text().into_owned(), space: self.pid_space.map(|space| space.text().into_owned()) })
     }
 
     /// Whether it is in force, by the clock and by the process that it is tied to.
@@ -323,10 +346,9 @@ impl<'a> Row<'a> {
         if !self.boot_id.is(clock.boot_id.as_bytes()) || self.ends_us <= clock.boot_us {
             return Standing::Expired;
         }
-        match self.tie() {
-            Some(process) if process.life() == Life::Gone => Standing::Gone,
-            _ => Standing::Alive,
-        }
+        let is_gone = |process: Process| process.life() == Life::Gone;
+        // The second is asked only when the first has ended.
+        if self.tie().is_some_and(is_gone) && self.keeper().is_none_or(is_gone) { Standing::Gone } else { Standing::Alive }
     }
 
     /// True while it is in force.
@@ -347,6 +369,7 @@ impl<'a> Row<'a> {
             boot_id: self.boot_id.text().into_owned(),
             ends_us: self.ends_us,
             tie: self.tie(),
+            keeper: self.keeper(),
             reason: self.reason().into_owned(),
         }
     }

@@ -5,17 +5,21 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, FcntlArg, fallocate, fcntl};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
-use nix::sys::signal::kill;
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::statfs::{Statfs, fstatfs, statfs};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::time::{ClockId, clock_gettime};
-use nix::unistd::{Pid, read};
+use nix::unistd::{Pid, getppid, read};
 
+use super::signals::Caught;
 use super::watch::{Change, Drained, NameChange};
 
 /// Puts a file's bytes on disk. After a failure do not call it again: the kernel reports a lost page once, and then says
@@ -104,6 +108,75 @@ pub(super) fn process_space() -> io::Result<Option<String>> {
 pub(super) fn process_end(pid: u32) -> Option<OwnedFd> {
     let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw)?;
     rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok()
+}
+
+/// Asks that this process gets SIGTERM when its parent dies, also after it became another program. True if `parent` is alive: it may
+/// have died before it was asked.
+///
+/// # Errors
+/// What prctl(2) answers.
+pub fn end_with_parent(parent: u32) -> io::Result<bool> {
+    set_pdeathsig(Signal::SIGTERM)?;
+    Ok(u32::try_from(getppid().as_raw()) == Ok(parent))
+}
+
+/// Leads to the program that runs here, also when its file was replaced since.
+///
+/// # Errors
+/// None.
+pub fn own_program() -> io::Result<PathBuf> {
+    Ok("/proc/self/exe".into())
+}
+
+/// Leads to an open descriptor of this process.
+pub fn descriptor(number: i32) -> PathBuf {
+    format!("/proc/self/fd/{number}").into()
+}
+
+/// The signal that a child is stopped by now.
+pub fn stopped(child: u32) -> Option<Signal> {
+    let child = Pid::from_raw(i32::try_from(child).ok()?);
+    // Not taken: who asks again is answered again.
+    match waitid(Id::Pid(child), WaitPidFlag::WSTOPPED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT) {
+        Ok(WaitStatus::Stopped(_, signal)) => Some(signal),
+        _ => None,
+    }
+}
+
+/// signalfd(2): unlike a handler, it is told who sent a signal.
+pub struct Signals(SignalFd);
+
+/// The sender of a signal is the kernel, for a terminal among others (sigaction(2)).
+const SI_KERNEL: i32 = 0x80;
+
+impl Signals {
+    /// From now on these do nothing but wait to be taken. What this process ignores is ignored still. A child that is started later would
+    /// have them blocked.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn catch(signals: &[Signal]) -> io::Result<Signals> {
+        let set: SigSet = signals.iter().copied().collect();
+        // The descriptor first: where there is none, nothing is blocked.
+        let signals = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+        set.thread_block()?;
+        Ok(Signals(signals))
+    }
+
+    /// Readable while one waits.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
+    /// The next one that waits.
+    ///
+    /// # Errors
+    /// What read(2) answers.
+    pub fn take(&mut self) -> io::Result<Option<Caught>> {
+        let Some(info) = self.0.read_signal()? else { return Ok(None) };
+        let signal = i32::try_from(info.ssi_signo).ok().and_then(|number| Signal::try_from(number).ok());
+        Ok(signal.map(|signal| Caught { signal, is_typed: info.ssi_code == SI_KERNEL }))
+    }
 }
 
 /// Takes room on the disk for bytes that are about to be written, so that the write does not stop in the middle. The file's length

@@ -2,16 +2,23 @@
 
 use std::convert::Infallible;
 use std::fs::File;
-use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
+use nix::sys::signal::Signal;
 use nix::time::{ClockId, clock_gettime};
+use nix::unistd::{getpgrp, getppid, tcgetpgrp};
+use signal_hook::{flag, low_level};
 
+use super::signals::Caught;
 use super::watch::{Drained, NameChange};
 
 /// Not without unsafe code here; who asks renames instead.
@@ -79,6 +86,86 @@ pub(super) fn process_space() -> io::Result<Option<String>> {
 /// It would be a kqueue(2), which has no safe binding that poll(2) could wait for.
 pub(super) fn process_end(_pid: u32) -> Option<OwnedFd> {
     None
+}
+
+/// Whether `parent` is this process's parent yet. Linux sends a signal when it dies; here nothing does.
+///
+/// # Errors
+/// None.
+pub fn end_with_parent(parent: u32) -> io::Result<bool> {
+    Ok(u32::try_from(getppid().as_raw()) == Ok(parent))
+}
+
+/// Leads to the program that runs here.
+///
+/// # Errors
+/// When the system does not say.
+pub fn own_program() -> io::Result<PathBuf> {
+    std::env::current_exe()
+}
+
+/// Leads to an open descriptor of this process.
+pub fn descriptor(number: i32) -> PathBuf {
+    format!("/dev/fd/{number}").into()
+}
+
+/// Which signal stopped a child is told by waitid(2), which has no safe binding here.
+pub fn stopped(_child: u32) -> Option<Signal> {
+    None
+}
+
+/// Handlers that write to a pipe, and a flag a signal: a second one of a kind that comes before the first was taken is lost, as it is
+/// with the system itself.
+pub struct Signals {
+    pipe: UnixStream,
+    came: Vec<(Signal, Arc<AtomicBool>)>,
+}
+
+impl Signals {
+    /// From now on these do nothing but wait to be taken.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn catch(signals: &[Signal]) -> io::Result<Signals> {
+        let (pipe, sender) = UnixStream::pair()?;
+        pipe.set_nonblocking(true)?;
+        let mut came = Vec::new();
+        for &signal in signals {
+            let flag = Arc::new(AtomicBool::new(false));
+            // The flag first: who is woken by the pipe looks at it.
+            flag::register(signal as i32, flag.clone())?;
+            low_level::pipe::register(signal as i32, sender.try_clone()?)?;
+            came.push((signal, flag));
+        }
+        Ok(Signals { pipe, came })
+    }
+
+    /// Readable while one waits.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.pipe.as_fd()
+    }
+
+    /// The next one that waits.
+    ///
+    /// # Errors
+    /// What read(2) answers.
+    pub fn take(&mut self) -> io::Result<Option<Caught>> {
+        loop {
+            if let Some((signal, _)) = self.came.iter().find(|(_, flag)| flag.swap(false, Ordering::SeqCst)) {
+                return Ok(Some(Caught { signal: *signal, is_typed: is_in_foreground() }));
+            }
+            match self.pipe.read(&mut [0; 64]) {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// Whether a key would send this process a signal. Who sent one is not told here.
+fn is_in_foreground() -> bool {
+    File::open("/dev/tty").is_ok_and(|terminal| tcgetpgrp(&terminal) == Ok(getpgrp()))
 }
 
 /// Linux takes room on the disk before a batch is written; here a batch that does not fit is taken back.

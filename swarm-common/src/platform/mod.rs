@@ -1,4 +1,4 @@
-//! What differs from system to system: watching files, syncing to disk, the clock that counts sleep, the boot id, processes. A file
+//! What differs from system to system: watching files, syncing to disk, the clock that counts sleep, the boot id, processes, signals. A file
 //! a system; everything else in the workspace is the same everywhere.
 
 #[cfg(target_os = "linux")]
@@ -6,6 +6,7 @@ mod linux;
 #[cfg(not(target_os = "linux"))]
 mod macos;
 mod process;
+mod signals;
 mod watch;
 
 #[cfg(target_os = "linux")]
@@ -14,7 +15,10 @@ use linux as system;
 use macos as system;
 
 pub use process::{Life, Process};
-pub use system::{DirMark, Mark, boot_id, boottime, exchange, reserve, sync_data, widen_pipe};
+pub use signals::{Caught, Signals};
+pub use system::{
+    DirMark, Mark, boot_id, boottime, descriptor, end_with_parent, exchange, own_program, reserve, stopped, sync_data, widen_pipe,
+};
 pub use watch::{Change, NameChange, Watch, Woken};
 
 use std::fs::File;
@@ -38,6 +42,12 @@ pub fn sync_dir(dir: &Path) -> io::Result<()> {
 pub fn survive_file_size_limit() {
     // Where no handler can be had, it stays the kernel's way.
     let _ = signal_hook::flag::register(nix::sys::signal::Signal::SIGXFSZ as i32, Arc::default());
+}
+
+/// From here on children that ended wait to be asked for their status. A caller that ignores SIGCHLD hands that down, and then they vanish.
+pub fn keep_ended_children() {
+    // Where no handler can be had, it stays as it was.
+    let _ = signal_hook::flag::register(nix::sys::signal::Signal::SIGCHLD as i32, Arc::default());
 }
 
 /// Refuses a file of so many bytes where a resource limit (`ulimit -f`) would. Asked before a write that shall not stop in the middle: the

@@ -19,7 +19,7 @@ const SWEEP_EVERY: u64 = 1_024;
 
 impl Turn<'_> {
     pub(super) fn acquire(&mut self, request: &Request, manner: Manner<'_>) -> Result<Acquired, Failure> {
-        let Request { agent_id, mode, patterns, ttl, reason, tie } = request;
+        let Request { agent_id, mode, patterns, ttl, reason, tie, keeper } = request;
         if let Some(renewed) = self.renew_own(request)? {
             if let Manner::Queue(place) = manner {
                 *place = None;
@@ -68,6 +68,7 @@ impl Turn<'_> {
             boot_id: clock.boot_id.clone(),
             ends_us,
             tie: tie.clone(),
+            keeper: keeper.clone(),
             reason: reason.clone(),
         };
         let mut lines: BTreeMap<String, Vec<u8>> = BTreeMap::new();
@@ -110,7 +111,7 @@ impl Turn<'_> {
 
     /// Prolongs the one grant that includes all that is asked for, if there is one.
     fn renew_own(&mut self, request: &Request) -> Result<Option<Acquired>, Failure> {
-        let Request { agent_id, mode, patterns, ttl, reason, tie } = request;
+        let Request { agent_id, mode, patterns, ttl, reason, tie, .. } = request;
         let mut candidates: Option<HashSet<u64>> = None;
         for asked in patterns {
             let names = self.writer.view.near(asked)?;

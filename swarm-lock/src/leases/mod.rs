@@ -51,6 +51,8 @@ pub struct Request {
     pub reason: String,
     /// The process that it must not outlive.
     pub tie: Option<Process>,
+    /// With a tie: a process that gives the lease back when that one ends. It ends by itself when both have ended.
+    pub keeper: Option<Process>,
 }
 
 /// What became of a request.
