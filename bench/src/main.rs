@@ -4,6 +4,7 @@ mod batch;
 mod data;
 mod filter;
 mod follow;
+mod lock;
 mod memory;
 mod process;
 mod ratelimit;
@@ -24,13 +25,14 @@ use setup::Setup;
 type Measure = fn(&Setup) -> Outcome<Section>;
 
 /// Every bench, once: its name and its function.
-const BENCHES: [(&str, Measure); 7] = [
+const BENCHES: [(&str, Measure); 8] = [
     ("startup", startup::measure),
     ("filter", filter::measure),
     ("send", send::measure),
     ("batch", batch::measure),
     ("follow", follow::measure),
     ("ratelimit", ratelimit::measure),
+    ("lock", lock::measure),
     ("memory", memory::measure),
 ];
 

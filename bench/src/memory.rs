@@ -88,7 +88,7 @@ fn case<'a>(name: &str, run: Run) -> Case<'a> {
 }
 
 /// Runs it to its end; the most memory it held, in MiB.
-fn peak(run: &Run) -> Outcome<f64> {
+pub fn peak(run: &Run) -> Outcome<f64> {
     let mut command = run.command()?;
     // SAFETY: between fork and exec only ptrace(2) is called, which is async-signal-safe and allocates nothing.
     unsafe {

@@ -53,6 +53,8 @@ pub struct Run {
     pub sink: Sink,
     /// The exit statuses of a good run.
     pub good: &'static [i32],
+    /// Where it runs; here, without one.
+    pub dir: Option<PathBuf>,
 }
 
 impl Run {
@@ -63,6 +65,7 @@ impl Run {
             input: Input::Nothing,
             sink: Sink::Null,
             good: &[0],
+            dir: None,
         }
     }
 
@@ -88,11 +91,18 @@ impl Run {
         Run { good, ..self }
     }
 
+    pub fn within(self, dir: impl Into<PathBuf>) -> Run {
+        Run { dir: Some(dir.into()), ..self }
+    }
+
     /// The command with its input and sink. The standard library starts it with posix_spawn, so the size of this process
     /// is no part of the time.
     pub fn command(&self) -> Outcome<Command> {
         let mut command = Command::new(&self.program);
         command.args(&self.args).stderr(Stdio::null());
+        if let Some(dir) = &self.dir {
+            command.current_dir(dir);
+        }
         command.stdin(match &self.input {
             Input::Nothing => Stdio::null(),
             Input::File(path) => Stdio::from(File::open(path)?),

@@ -11,7 +11,7 @@ use crate::process::{Outcome, fresh};
 
 /// The rivals whose versions are kept with the figures.
 const RIVALS: [&str; 6] = ["rg", "jq", "jaq", "flock", "tail", "cat"];
-const TOOLS: [&str; 4] = ["swarm-send", "swarm-tail", "swarm-filter", "swarm-ratelimit"];
+const TOOLS: [&str; 5] = ["swarm-send", "swarm-tail", "swarm-filter", "swarm-ratelimit", "swarm-lock"];
 
 pub struct Setup {
     /// Small sizes, few rounds: shows that a bench works, measures nothing worth keeping.

@@ -6,7 +6,7 @@ use crate::rounds::{Case, interleave};
 use crate::setup::Setup;
 
 /// The tool, a run that opens nothing else, its good statuses, and the target over /bin/true.
-const TOOLS: [(&str, &[&str], &[i32], f64); 7] = [
+const TOOLS: [(&str, &[&str], &[i32], f64); 9] = [
     ("swarm-tail", &["--version"], &[0], LEXOPT),
     ("swarm-tail", &["-"], &[0], LEXOPT),
     ("swarm-filter", &["--version"], &[0], LEXOPT),
@@ -14,6 +14,8 @@ const TOOLS: [(&str, &[&str], &[i32], f64); 7] = [
     ("swarm-ratelimit", &["--version"], &[0], LEXOPT),
     ("swarm-ratelimit", &[], &[0], LEXOPT),
     ("swarm-send", &["--version"], &[0], CLAP),
+    ("swarm-lock", &["--version"], &[0], CLAP),
+    ("swarm-lock", &["overlap", "src/*.rs", "src/*.py"], &[0], CLAP),
 ];
 const LEXOPT: f64 = 0.6;
 const CLAP: f64 = 0.9;

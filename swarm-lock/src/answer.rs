@@ -150,6 +150,33 @@ pub fn refused(argument: &str, holder: Option<&Part>) -> Vec<u8> {
     .end()
 }
 
+/// A lock of the Python program that is not taken over.
+pub struct Skipped<'a> {
+    /// The file's name.
+    pub file: &'a str,
+    /// In a word.
+    pub why: &'static str,
+    /// In words; may be empty.
+    pub error: &'a str,
+    /// Whose it is; may be empty.
+    pub agent_id: &'a str,
+    /// What it is about; may be empty.
+    pub path: &'a str,
+}
+
+/// `{"status":"skipped","file":..,"why":"stale"}`
+pub fn skipped(skipped: &Skipped<'_>) -> Vec<u8> {
+    let Skipped { file, why, error, agent_id, path } = skipped;
+    Object::new()
+        .text("status", "skipped")
+        .text("file", file)
+        .text("agent_id", agent_id)
+        .text("path", path)
+        .text("why", why)
+        .text("error", error)
+        .end()
+}
+
 /// A lease as `list` shows it: its stored members, which are canonical already. Written to `room`, for a long list is written fast.
 pub fn listed(listed: &Listed<'_>, mut room: Vec<u8>) -> Vec<u8> {
     let Listed { rows, standing, waiters } = listed;

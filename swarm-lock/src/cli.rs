@@ -386,7 +386,13 @@ pub struct Sweep {
 #[command(after_help = "Example:  swarm-lock import .agent_locks")]
 pub struct Import {
     /// the directory of its locks
-    #[arg(value_name = "DIR", long_help = "The directory with the Python program's .lock files. They stay as they are.")]
+    #[arg(
+        value_name = "DIR",
+        long_help = "The directory with the Python program's .lock files, which stay as they are. Each lock that is not older than its 300 s becomes an exclusive \
+                     lease of its agent for what is left of them, the oldest first; its pattern becomes the one of ours that matches the same paths, relative to \
+                     the directory above this one. Of those that were granted together though they overlap the oldest is taken over, and the others are answered \
+                     as conflicts. Status 1 when anything but stale locks was left out."
+    )]
     pub dir: OsString,
 
     #[command(flatten)]

@@ -26,7 +26,7 @@ use crate::wait;
 /// The longest span of a lease.
 const TTL_MAX: Duration = Duration::from_secs(30 * 86_400);
 /// The longest reason.
-const REASON_BYTES_MAX: usize = 500;
+pub const REASON_BYTES_MAX: usize = 500;
 
 /// Runs every command but `run`.
 ///

@@ -13,6 +13,7 @@ pub mod clock;
 pub mod commands;
 pub mod conflict;
 pub mod event;
+pub mod fnmatch;
 pub mod gate;
 pub mod import;
 pub mod lease;

@@ -42,6 +42,18 @@ impl Place {
         Ok(Place { root: text(&root)?, cwd })
     }
 
+    /// The same root seen from another directory, which is there.
+    ///
+    /// # Errors
+    /// Status 2: it lies outside of the root, or its name is not UTF-8.
+    pub fn moved_to(&self, dir: &Path) -> Result<Place, Failure> {
+        let cwd = dir.strip_prefix(&self.root).map_err(|_| {
+            Failure::wrong(format!("{} lies outside of the root, {}", dir.display(), self.root)).hint("what is leased lies below the root")
+        })?;
+        let cwd = cwd.to_str().ok_or_else(|| Failure::wrong(format!("{}: a directory whose name is not UTF-8", dir.display())))?;
+        Ok(Place { root: self.root.clone(), cwd: Some(cwd.to_string()) })
+    }
+
     /// A place without files, for the pure question.
     pub fn nowhere() -> Place {
         Place { root: "/".into(), cwd: Some(String::new()) }
