@@ -60,6 +60,8 @@ pub fn acquire(
         if woken == Woken::ReaderGone {
             return Err(ndjson::reader_gone());
         }
+        // A change gives the name another file: what is watched is the file, and the next change comes to the new one.
+        watch.add_held(&sign.file);
     }
 }
 
