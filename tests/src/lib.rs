@@ -2,13 +2,16 @@
 //! are in `tests/`.
 //!
 //! [`docs`] makes the man pages and completions: [`command`] reads a tool's option table, [`markdown`] the hand-written parts, [`page`]
-//! puts both together. [`console`] runs the examples and looks at what they print.
+//! puts both together. [`console`] runs the examples and looks at what they print. [`history`] is what agents were answered by the lease
+//! table, and whether it can be right.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
 pub mod command;
 pub mod console;
 pub mod docs;
+pub mod history;
 pub mod markdown;
 pub mod page;
 pub mod programs;
+pub mod random;

@@ -19,26 +19,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde_json::Value;
 use support::{store_with_segments, stored, tool};
 use swarm_tests::programs;
+use swarm_tests::random::Random;
 
 /// What a run is given to send.
 const RECORDS: usize = 60;
-
-/// splitmix64, so that a failing seed can be tried again.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
-    }
-}
 
 /// What a killed writer left behind.
 struct Run {
@@ -59,7 +43,7 @@ fn run(mut writer: Command, dir: &Path, number: usize, kill_after: Option<Durati
     let mut stdin = child.stdin.take().unwrap();
     let bursts = contents.chunks(1 + random.below(8) as usize);
     let bursts: Vec<String> = bursts.map(|burst| burst.iter().map(|c| format!("{{\"content\":\"{c}\"}}\n")).collect()).collect();
-    let mut pauses = Random(random.next());
+    let mut pauses = Random(random.next_u64());
     // Bursts with pauses, so that there are many batches, and many places to be killed at.
     let feeder = thread::spawn(move || {
         bursts.iter().all(|burst| {
