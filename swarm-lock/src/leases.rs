@@ -360,7 +360,7 @@ impl Turn<'_> {
         let note = &mut *self.note;
         if let Err(error) = journal.note(&self.events, note) {
             let why = match error {
-                AppendError::Failed(failure) => failure.what,
+                AppendError::Failed(failure) | AppendError::Partly { failure, .. } => failure.what,
                 AppendError::Unknown { why, .. } => why,
             };
             note(&format!("the leases are as said, but the journal does not tell of it: {why}"));
