@@ -42,20 +42,29 @@ pub fn of(tool: &'static Tool) -> Command {
 }
 
 /// The command with what a shell may offer for each value, by the values' names: files, directories, the words that can
-/// stand there, and else nothing.
-pub fn hinted(command: Command) -> Command {
-    command.mut_args(|arg| {
-        let value = arg.get_value_names().and_then(|names| names.first()).map(|name| name.to_string()).unwrap_or_default();
-        match value.as_str() {
-            "FILE" => arg.value_hint(ValueHint::FilePath),
-            "DIR" => arg.value_hint(ValueHint::DirPath),
-            "TYPE" | "TYPE,..." => arg.value_parser(TYPES),
-            "CLOCK" => arg.value_parser(CLOCKS.map(|(word, _)| word)),
-            "WHAT" => arg.value_parser(OVERS.map(|(word, _)| word)),
-            _ if arg.get_action().takes_values() => arg.value_hint(ValueHint::Other),
-            _ => arg,
-        }
-    })
+/// stand there, and else nothing. Commands that are hidden are left out, which the generators do not do.
+pub fn hinted(command: &Command) -> Command {
+    let about = command.get_about().cloned().unwrap_or_default();
+    // clap takes no name that is not static; the few live as long as the generator.
+    let name: &'static str = command.get_name().to_string().leak();
+    let hinted = Command::new(name).about(about).version(env!("CARGO_PKG_VERSION")).disable_help_subcommand(true);
+    let hinted = hinted.disable_help_flag(true).disable_version_flag(true).args(command.get_arguments().cloned().map(hint));
+    hinted.subcommands(command.get_subcommands().filter(|sub| !sub.is_hide_set()).map(self::hinted))
+}
+
+fn hint(arg: Arg) -> Arg {
+    let value = arg.get_value_names().and_then(|names| names.first()).map(|name| name.to_string()).unwrap_or_default();
+    match value.as_str() {
+        "FILE" => arg.value_hint(ValueHint::FilePath),
+        "DIR" => arg.value_hint(ValueHint::DirPath),
+        "PATH" | "A" | "B" => arg.value_hint(ValueHint::AnyPath),
+        "COMMAND" => arg.value_hint(ValueHint::CommandName),
+        "TYPE" | "TYPE,..." => arg.value_parser(TYPES),
+        "CLOCK" => arg.value_parser(CLOCKS.map(|(word, _)| word)),
+        "WHAT" => arg.value_parser(OVERS.map(|(word, _)| word)),
+        _ if arg.get_action().takes_values() => arg.value_hint(ValueHint::Other),
+        _ => arg,
+    }
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ pub fn programs() -> Vec<Command> {
         command::of(&swarm_tail::cli::TOOL),
         command::of(&swarm_filter::cli::TOOL),
         command::of(&swarm_ratelimit::cli::TOOL),
+        swarm_lock::cli::command(),
     ]
 }
 
@@ -35,9 +36,9 @@ pub fn files() -> Result<Vec<(PathBuf, String)>, String> {
         let name = command.get_name().to_string();
         let page = page::program(&command, &part(&name)?).map_err(|why| format!("{name}: {why}"))?;
         files.push((format!("man/{name}.1").into(), page));
-        let mut command = command::hinted(command);
+        let mut command = command::hinted(&command);
         // The names under which the shells look for them.
-        files.push((format!("completions/bash/{name}").into(), completion(Bash, &mut command)));
+        files.push((format!("completions/bash/{name}").into(), bash(&mut command)));
         files.push((format!("completions/zsh/_{name}").into(), completion(Zsh, &mut command)));
         let fish = completion(Fish, &mut command) + &first_words(&command);
         files.push((format!("completions/fish/{name}.fish").into(), fish));
@@ -55,6 +56,13 @@ fn completion(shell: impl Generator, command: &mut Command) -> String {
     let mut script = Vec::new();
     generate(shell, command, name, &mut script);
     String::from_utf8_lossy(&script).into_owned()
+}
+
+/// Of a name with a hyphen the generator writes one label where it jumps, and another where it arrives: no command's options would be offered.
+fn bash(command: &mut Command) -> String {
+    let label = |separator: &str| format!("{}__subcmd__", command.get_name().replace('-', separator));
+    let (arrives, jumps) = (label("__subcmd__"), label("__"));
+    completion(Bash, command).replace(&arrives, &jumps)
 }
 
 /// The words that can stand first in a call, for fish: its generator knows options alone.

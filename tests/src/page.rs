@@ -21,19 +21,40 @@ pub fn program(command: &Command, part: &str) -> Result<String, String> {
     let about = command.get_about().map(ToString::to_string).unwrap_or_default();
     let _ = writeln!(page, ".SH NAME\n{} \\- {}", escape_code(command.get_name()), escape(&uncapitalised(&about)));
     page.push_str(".SH SYNOPSIS\n");
-    let usage = command.render_usage().to_string();
-    let forms: Vec<String> = usage.trim_start_matches("Usage:").lines().map(|form| typed(call(form.trim()))).collect();
+    let subs: Vec<&Command> = command.get_subcommands().filter(|sub| !sub.is_hide_set() && sub.get_name() != "help").collect();
+    let callable = if subs.is_empty() { vec![&command] } else { subs.clone() };
+    let forms: Vec<String> = callable.into_iter().flat_map(usage).collect();
     let _ = writeln!(page, "{}", forms.join("\n.br\n"));
     page.push_str(&to_roff(description)?);
-    page.push_str(".SH OPTIONS\n");
-    options(&command, &mut page);
-    if command.has_subcommands() {
+    let own: Vec<&Arg> = command.get_arguments().collect();
+    let is_new = |arg: &&Arg, before: &[&Arg]| !before.iter().any(|other| other.get_id() == arg.get_id());
+    if !subs.is_empty() {
         page.push_str(".SH COMMANDS\n");
-        for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set() && sub.get_name() != "help") {
+        for sub in &subs {
             let about = sub.get_long_about().or(sub.get_about()).map(ToString::to_string).unwrap_or_default();
-            let _ = writeln!(page, ".SS {}\n{}", escape_code(sub.get_name()), marked(&about));
-            options(sub, &mut page);
+            let _ = writeln!(page, ".SS {}\n{}", escape_code(sub.get_name()), marked(&sentence(&about)));
+            arguments(sub, &mut page);
+            options(sub.get_arguments().filter(|arg| !is_common(arg, &subs)), &mut page);
+            let common = sub.get_arguments().filter(|arg| is_common(arg, &subs) && is_new(arg, &own));
+            let common: Vec<String> = common.filter_map(long).collect();
+            if !common.is_empty() {
+                let _ = writeln!(page, ".PP\nAnd {}, as below.", common.join(", "));
+            }
         }
+    }
+    page.push_str(".SH OPTIONS\n");
+    arguments(&command, &mut page);
+    let mut all: Vec<&Arg> = Vec::new();
+    for arg in subs.iter().flat_map(|sub| sub.get_arguments()).filter(|arg| is_common(arg, &subs)) {
+        if is_new(&arg, &all) && is_new(&arg, &own) {
+            all.push(arg);
+        }
+    }
+    all.extend(own);
+    if subs.is_empty() {
+        grouped(&all, &mut page)
+    } else {
+        options(all.into_iter(), &mut page)
     }
     page.push_str(&to_roff(rest)?);
     Ok(page)
@@ -65,15 +86,41 @@ fn uncapitalised(about: &str) -> String {
     chars.next().map_or(String::new(), |first| first.to_lowercase().chain(chars).collect())
 }
 
-/// The arguments, and the options under the headings they have in `--help`, all in their order.
-fn options(command: &Command, page: &mut String) {
+/// How it is called, as the tools' own tables write it: without clap's brackets around what is needed.
+fn usage(command: &Command) -> Vec<String> {
+    let usage = command.clone().render_usage().to_string().replace("[OPTIONS]", "[OPTION...]");
+    // A bracket that stands alone is the shell's.
+    let bare = |word: &str| if word.len() > 1 { word.replace(['<', '>'], "") } else { word.to_string() };
+    let forms = usage.trim_start_matches("Usage:").lines().map(|form| form.trim().split(' ').map(bare).collect::<Vec<_>>().join(" "));
+    forms.map(|form| typed(call(&form))).collect()
+}
+
+/// An option that at least half of the commands have, in the same words: it is told once.
+fn is_common(arg: &Arg, subs: &[&Command]) -> bool {
+    let words = |arg: &Arg| arg.get_long_help().or(arg.get_help()).map(ToString::to_string);
+    let has = |sub: &&&Command| sub.get_arguments().any(|other| other.get_id() == arg.get_id() && words(other) == words(arg));
+    !arg.is_positional() && subs.iter().filter(has).count() * 2 >= subs.len()
+}
+
+/// What a command is said to do in its list is no sentence; on the page it is.
+fn sentence(about: &str) -> String {
+    let mut chars = about.chars();
+    let end = if about.ends_with(['.', '?']) { "" } else { "." };
+    chars.next().map_or(String::new(), |first| first.to_uppercase().chain(chars).collect::<String>() + end)
+}
+
+fn arguments(command: &Command, page: &mut String) {
     for arg in command.get_positionals().filter(|arg| !arg.is_hide_set()) {
         if let Some(text) = arg.get_long_help().or(arg.get_help()) {
             let name = arg.get_value_names().map(|values| values.join(" ")).unwrap_or_default();
             let _ = writeln!(page, ".TP\n{}\n{}", italic(&name), marked(&text.to_string()));
         }
     }
-    let shown = || command.get_arguments().filter(|arg| !arg.is_hide_set() && !arg.is_positional());
+}
+
+/// The options under the headings they have in `--help`, all in their order.
+fn grouped(args: &[&Arg], page: &mut String) {
+    let shown = || args.iter().copied().filter(|arg| !arg.is_hide_set() && !arg.is_positional());
     let mut headings: Vec<Option<&str>> = Vec::new();
     for heading in shown().map(Arg::get_help_heading) {
         if !headings.contains(&heading) {
@@ -87,23 +134,30 @@ fn options(command: &Command, page: &mut String) {
             let words = heading.map_or("Else", |words| words.split(" (").next().unwrap_or(words));
             let _ = writeln!(page, ".SS {}", escape(words));
         }
-        for arg in shown().filter(|arg| arg.get_help_heading() == heading) {
-            let text = arg.get_long_help().or(arg.get_help()).map(ToString::to_string).unwrap_or_default();
-            let _ = writeln!(page, ".TP\n{}\n{}", names(arg), marked(&text));
-            let values = arg.get_possible_values();
-            if arg.get_action().takes_values() && !values.is_empty() {
-                let values: Vec<String> = values.iter().map(|value| bold(value.get_name())).collect();
-                let _ = writeln!(page, "One of {}.", values.join(", "));
-            }
+        options(shown().filter(|arg| arg.get_help_heading() == heading), page);
+    }
+}
+
+fn options<'a>(args: impl Iterator<Item = &'a Arg>, page: &mut String) {
+    for arg in args.filter(|arg| !arg.is_hide_set() && !arg.is_positional()) {
+        let text = arg.get_long_help().or(arg.get_help()).map(ToString::to_string).unwrap_or_default();
+        let _ = writeln!(page, ".TP\n{}\n{}", names(arg), marked(&text));
+        let values = arg.get_possible_values();
+        if arg.get_action().takes_values() && !values.is_empty() {
+            let values: Vec<String> = values.iter().map(|value| bold(value.get_name())).collect();
+            let _ = writeln!(page, "One of {}.", values.join(", "));
         }
     }
+}
+
+fn long(arg: &Arg) -> Option<String> {
+    arg.get_long().map(|name| bold(&format!("--{name}")))
 }
 
 /// `-t`, `--type TYPE,...`
 fn names(arg: &Arg) -> String {
     let short = arg.get_short().map(|letter| bold(&format!("-{letter}")));
-    let long = arg.get_long().map(|name| bold(&format!("--{name}")));
-    let names: Vec<String> = short.into_iter().chain(long).collect();
+    let names: Vec<String> = short.into_iter().chain(long(arg)).collect();
     let names = names.join(", ");
     if !arg.get_action().takes_values() {
         return names;
@@ -170,23 +224,31 @@ mod tests {
 
     #[test]
     fn a_program_with_subcommands_has_them_with_their_options_on_its_one_page() {
-        let pattern = Arg::new("pattern").value_name("PATTERN").help("where");
+        let pattern = Arg::new("pattern").value_name("PATTERN").required(true).help("where");
         let wait = Arg::new("wait").long("wait").value_name("SPAN").num_args(0..=1).require_equals(true).help("queue");
+        let own = Arg::new("own").long("as").value_name("ID").help("who");
+        let sub = |name: &'static str, about: &'static str| Command::new(name).about(about).arg(own.clone());
         let command = Command::new("swarm-x")
             .about("Do it")
-            .arg(pattern)
-            .override_usage("... | swarm-x  remark")
-            .subcommand(Command::new("acquire").about("take it").arg(wait));
+            .subcommand(sub("acquire", "take it").arg(pattern).arg(wait))
+            .subcommand(sub("who", "is it free?").override_usage("... | swarm-x who  remark"))
+            .subcommand(sub("list", "all of them"))
+            .subcommand(sub("__inner", "no").hide(true));
         let page = program(&command, "# Description\nAbove.\n# Limits\nBelow.\n").expect("a page");
         let places = [
-            "swarm\\-x \\- do it\n.SH SYNOPSIS\n\\&... | \\fBswarm\\-x\\fR\n.SH DESCRIPTION",
-            "SH OPTIONS\n.TP\n\\fIPATTERN\\fR\nwhere",
+            "swarm\\-x \\- do it\n.SH SYNOPSIS\n\\fBswarm\\-x\\fR \\fBacquire\\fR [\\fIOPTION\\fR...] \\fIPATTERN\\fR\n.br\n",
+            "\\&... | \\fBswarm\\-x\\fR \\fBwho\\fR\n.br\n",
             "SH COMMANDS",
-            ".SS acquire\ntake it",
+            ".SS acquire\nTake it.\n.TP\n\\fIPATTERN\\fR\nwhere",
             "\\fB\\-\\-wait\\fR[=\\fISPAN\\fR]\nqueue",
+            "And \\fB\\-\\-as\\fR, as below.",
+            ".SS who\nIs it free?\n.PP\nAnd",
+            "SH OPTIONS\n",
+            "\\fB\\-\\-as\\fR \\fIID\\fR\nwho",
             "SH LIMITS",
         ];
         let places: Vec<usize> = places.iter().map(|text| page.find(text).unwrap_or_else(|| panic!("{text} in {page}"))).collect();
         assert!(places.is_sorted(), "{page}");
+        assert!(!page.contains("inner") && page.matches("\nwho").count() == 1, "{page}");
     }
 }

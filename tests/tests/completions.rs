@@ -79,6 +79,30 @@ fn every_shell_offers_every_option_of_every_program() {
 }
 
 #[test]
+fn every_shell_offers_every_command_and_each_ones_options_but_those_that_are_hidden() {
+    let mut is_any = false;
+    for mut command in programs().into_iter().filter(clap::Command::has_subcommands) {
+        is_any = true;
+        command.build();
+        let name = command.get_name().to_string();
+        let shown: BTreeSet<String> =
+            command.get_subcommands().filter(|sub| !sub.is_hide_set()).map(|sub| sub.get_name().to_string()).collect();
+        for (shell, offered) in offered(&name, &[""]) {
+            let offered: BTreeSet<String> = offered.into_iter().filter(|word| !word.starts_with('-')).collect();
+            assert_eq!(offered, shown, "{shell}");
+        }
+        for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set()) {
+            let options: BTreeSet<String> = sub.get_arguments().filter_map(|arg| arg.get_long()).map(|long| format!("--{long}")).collect();
+            for (shell, offered) in offered(&name, &[sub.get_name(), "--"]) {
+                let offered: BTreeSet<String> = offered.iter().map(|word| word.trim_end_matches('=').to_string()).collect();
+                assert_eq!(offered, options, "{shell}, {name} {}", sub.get_name());
+            }
+        }
+    }
+    assert!(is_any, "no program has commands");
+}
+
+#[test]
 fn every_shell_offers_the_words_that_a_value_can_be() {
     for (option, words) in [("--over", &["drop", "delay", "mark"][..]), ("--by", &["arrival", "timestamp"])] {
         for (shell, offered) in offered("swarm-ratelimit", &[option, ""]) {

@@ -52,6 +52,17 @@ fn a_page_has_every_option_and_every_section_a_user_looks_for() {
         for long in command.get_arguments().filter_map(|arg| arg.get_long()) {
             assert!(text.contains(&format!("--{long}")), "{name}: --{long}");
         }
+        for sub in command.get_subcommands() {
+            let (about, name) = (sub.get_about().map(ToString::to_string).unwrap_or_default(), sub.get_name());
+            let section =
+                text.split_once(&format!("\n   {name}\n")).map(|(_, rest)| rest.split("\n   ").find(|part| !part.starts_with(' ')));
+            assert_eq!(section.is_none(), sub.is_hide_set(), "{name}");
+            let Some(section) = section.flatten() else { continue };
+            assert!(section.to_lowercase().contains(&about), "{name}: {section}");
+            for long in sub.get_arguments().filter_map(|arg| arg.get_long()).filter(|long| *long != "help") {
+                assert!(section.contains(&format!("--{long}")), "{name}: --{long}");
+            }
+        }
         for section in
             ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXIT STATUS", "EXAMPLES", "HOW IT WORKS", "LIMITS", "FILES", "SEE ALSO"]
         {

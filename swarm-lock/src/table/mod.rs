@@ -390,22 +390,16 @@ impl Writer {
     /// Status 3 when one cannot be removed.
     pub fn remove_empty(&mut self) -> Result<(), Failure> {
         let mut names = self.view.all()?;
-        // The deepest first, so that the rule of the ancestors holds at every moment. The root's own name has a '+' and no depth.
-        let depth = |name: &str| if name == name::of("") { 0 } else { 1 + name.bytes().filter(|&byte| byte == b'+').count() };
-        names.sort_by_key(|name| std::cmp::Reverse(depth(name)));
+        // The deepest first, so that the rule of the ancestors holds at every moment.
+        names.sort_by_key(|name| std::cmp::Reverse(name::above(name).count()));
         // How deep a directory lies is not known of a name that was cut: any other that was cut to the same may be below it.
         let cut = |name: &str| name.split_once('~').map(|(cut, _)| cut.to_string());
-        let cuts: HashSet<String> =
-            names.iter().filter(|name| self.view.lines(name).next().is_some()).filter_map(|name| cut(name)).collect();
-        let mut kept: Vec<String> = Vec::new();
+        let has_leases = |view: &View, name: &str| view.lines(name).next().is_some();
+        let cuts: HashSet<String> = names.iter().filter(|name| has_leases(&self.view, name)).filter_map(|name| cut(name)).collect();
+        let mut needed: HashSet<String> = HashSet::new();
         for name in names {
-            let is_needed = match (name::dir_of(&name), cut(&name)) {
-                (Some(dir), _) => kept.iter().any(|kept| name::may_be_within(kept, &dir)),
-                (None, Some(cut)) => cuts.contains(&cut),
-                (None, None) => false,
-            };
-            if is_needed || self.view.lines(&name).next().is_some() {
-                kept.push(name);
+            if has_leases(&self.view, &name) || needed.contains(&name) || cut(&name).is_some_and(|cut| cuts.contains(&cut)) {
+                needed.extend(name::above(&name));
                 continue;
             }
             let path = self.view.dir.join("held").join(&name);

@@ -52,6 +52,15 @@ pub fn dir_of(name: &str) -> Option<String> {
     String::from_utf8(dir).ok()
 }
 
+/// The files of the directories above the one whose file this is, the root's among them; of a name that was cut, those whose own were not.
+pub fn above(name: &str) -> impl Iterator<Item = String> {
+    let stem = name.strip_suffix(ENDING).unwrap_or(name);
+    let stem = stem.split_once('~').map_or(stem, |(cut, _)| cut);
+    let root = (stem != ROOT).then(|| format!("{ROOT}{ENDING}"));
+    let between = stem.match_indices('+').filter(|(at, _)| *at > 0).map(|(at, _)| format!("{}{ENDING}", &stem[..at]));
+    root.into_iter().chain(between)
+}
+
 /// True for the file of a directory that may lie in or below `dir`: surely if it does, and for cut names sometimes else.
 pub fn may_be_within(name: &str, dir: &str) -> bool {
     if dir.is_empty() {
@@ -94,6 +103,8 @@ mod tests {
         assert_eq!(of("src/auth"), "src+auth.ndjson");
         assert_eq!(of(""), "+.ndjson");
         assert_eq!(of("Src/[id] é"), "^src+%5bid%5d%20%c3%a9.ndjson");
+        assert_eq!(above(&of("src/auth/x")).collect::<Vec<_>>(), ["+.ndjson", "src.ndjson", "src+auth.ndjson"]);
+        assert_eq!((above(&of("src")).count(), above(&of("")).count()), (1, 0));
     }
 
     proptest! {
