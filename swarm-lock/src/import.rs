@@ -119,7 +119,7 @@ impl Import {
             Err(failure) => return left_out(out, &skipped("path", &failure.what)),
         };
         let reason = one_line(reason, REASON_BYTES_MAX);
-        let request = Request { agent_id: agent_id.clone(), mode: Mode::Exclusive, patterns, ttl, reason, tie: None };
+        let request = Request { agent_id: agent_id.clone(), mode: Mode::Exclusive, patterns, ttl, reason, tie: None, keeper: None };
         let mut heard = Vec::new();
         let acquired = self.leases.acquire(&request, Manner::Once, &mut heard, &mut note);
         self.leave_again(agent_id, &heard)?;

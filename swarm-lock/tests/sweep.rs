@@ -17,6 +17,7 @@ fn acquire(leases: &Leases, agent_id: &str, path: &str) -> bool {
         ttl: Duration::from_secs(300),
         reason: String::new(),
         tie: None,
+        keeper: None,
     };
     let acquired = leases.acquire(&request, Manner::Once, &mut Vec::new(), &mut |_| ()).unwrap();
     matches!(acquired, Acquired::Granted { .. })
