@@ -177,14 +177,19 @@ struct Grant<'a> {
 }
 
 impl Grant<'_> {
+    fn which(&self) -> Which {
+        Which::Grant(self.token, self.request.patterns.clone())
+    }
+
     /// Prolongs it; when the next time is due.
     fn renew(&mut self, third: Duration) -> Duration {
         if self.is_lost {
             return Duration::MAX / 2;
         }
         let Request { agent_id, ttl, .. } = self.request;
+
         let mut aside = Aside::default();
-        let done = self.swarm.leases.renew(agent_id, &Which::Token(self.token), *ttl, None, aside.heard(), &mut note);
+        let done = self.swarm.leases.renew(agent_id, &self.which(), *ttl, None, aside.heard(), &mut note);
         aside.say();
         match done {
             Ok(done) => {
@@ -219,7 +224,7 @@ impl Grant<'_> {
             return;
         }
         let mut aside = Aside::default();
-        let done = self.swarm.leases.release(&self.request.agent_id, &Which::Token(self.token), None, aside.heard(), &mut note);
+        let done = self.swarm.leases.release(&self.request.agent_id, &self.which(), None, aside.heard(), &mut note);
         aside.say();
         match done {
             Ok(done) if done.parts.is_empty() => self.lose("the command was unguarded at its end"),

@@ -106,7 +106,7 @@ impl Turn<'_> {
             // Housekeeping: nobody's lease waits for it to succeed.
             let _ = self.sweep(false);
         }
-        Ok(Acquired::Granted { lease: whole, expires_at, is_renewed: false })
+        Ok(Acquired::Granted { lease: Box::new(whole), expires_at, is_renewed: false })
     }
 
     /// Prolongs the one grant that includes all that is asked for, if there is one.
@@ -138,11 +138,11 @@ impl Turn<'_> {
         let parts = self.prolong(&names, |row| row.token == token, ends_us, Some(reason), None)?;
         let Some(lease) = parts.into_iter().reduce(join) else { return Ok(None) };
         let expires_at = self.view().clock.wall(lease.ends_us);
-        Ok(Some(Acquired::Granted { lease, expires_at, is_renewed: true }))
+        Ok(Some(Acquired::Granted { lease: Box::new(lease), expires_at, is_renewed: true }))
     }
 
     /// The files in which a grant lies that these patterns are of.
-    fn files_of(&mut self, token: u64, patterns: &[Pattern]) -> Result<Vec<String>, Failure> {
+    pub(super) fn files_of(&mut self, token: u64, patterns: &[Pattern]) -> Result<Vec<String>, Failure> {
         let mut names = Vec::new();
         for pattern in patterns {
             names.extend(self.writer.view.near(pattern)?);

@@ -61,7 +61,7 @@ pub enum Acquired {
     /// It is held.
     Granted {
         /// The grant, all its paths together.
-        lease: Lease,
+        lease: Box<Lease>,
         /// Until when.
         expires_at: Timestamp,
         /// It was held before, and is now for longer.
@@ -87,6 +87,8 @@ pub enum Which {
     Paths(Vec<Named>),
     /// The grant of this token.
     Token(u64),
+    /// The same, for who remembers what it was given for: only what lies near that is read.
+    Grant(u64, Vec<Pattern>),
     /// All.
     All,
 }

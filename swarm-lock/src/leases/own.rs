@@ -36,7 +36,7 @@ impl Turn<'_> {
             return Ok(done);
         }
         // All of each grant, wherever it lies.
-        let names = self.writer.view.all()?;
+        let names = if let Which::Grant(..) = which { found.names } else { self.writer.view.all()? };
         self.writer.set_aside(&names, self.note)?;
         let ends_us = self.view().clock.after(ttl);
         let leases = self.prolong(&names, |row| tokens.contains(&row.token), ends_us, None, tie)?;
@@ -142,6 +142,7 @@ impl Turn<'_> {
                 names.dedup();
                 names
             }
+            Which::Grant(token, patterns) => self.files_of(*token, patterns)?,
             Which::Token(_) | Which::All => self.writer.view.all()?,
         };
         self.writer.set_aside(&names, self.note)?;
@@ -182,11 +183,11 @@ impl Turn<'_> {
                     }
                 }
             }
-            Which::Token(_) | Which::All => {
+            Which::Token(_) | Which::Grant(..) | Which::All => {
                 for row in leases(view, &names).filter(|row| row.is_alive(&view.clock)) {
                     let is_own = row.is_of(agent_id);
                     let is_it = match which {
-                        Which::Token(token) => row.token == *token,
+                        Which::Token(token) | Which::Grant(token, _) => row.token == *token,
                         _ => is_own,
                     };
                     let it = row.patterns().map(|(text, is_literal)| (text.into_owned(), is_literal)).collect();
@@ -199,7 +200,7 @@ impl Turn<'_> {
                         _ => {}
                     }
                 }
-                if let Which::Token(token) = which
+                if let Which::Token(token) | Which::Grant(token, _) = which
                     && found.own.is_empty()
                     && found.others.is_empty()
                 {
