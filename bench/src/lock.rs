@@ -185,9 +185,9 @@ fn decisions(setup: &Setup) -> Outcome<Vec<Row>> {
         // With other ends, so that they meet nowhere, or late.
         let read = |part: &str, end: &str| Pattern::glob(&(part.repeat(times) + end)).map_err(|failure| failure.what);
         let (a, b) = (read(a, "x")?, read(b, "y")?);
-        let mut series = Series::new(format!("overlap, {name}"), Unit::Millis);
-        series.samples = (0..setup.size(50, 3)).map(|_| micros(1, || overlap(&a, &b)) / 1e3).collect();
-        rows.push(Row::alone(&series, Target::AtMost(5.0)));
+        let mut series = Series::new(format!("overlap, {name}"), Unit::Micros);
+        series.samples = (0..setup.size(50, 3)).map(|_| micros(1, || overlap(&a, &b))).collect();
+        rows.push(Row::alone(&series, Target::AtMost(5_000.0)));
     }
     Ok(rows)
 }

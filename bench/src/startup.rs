@@ -15,7 +15,7 @@ const TOOLS: [(&str, &[&str], &[i32], f64); 9] = [
     ("swarm-ratelimit", &[], &[0], LEXOPT),
     ("swarm-send", &["--version"], &[0], CLAP),
     ("swarm-lock", &["--version"], &[0], CLAP),
-    ("swarm-lock", &["overlap", "src/*.rs", "src/*.py"], &[0], CLAP),
+    ("swarm-lock", &["overlap", "src/*.rs", "src/*.py"], &[1], CLAP),
 ];
 const LEXOPT: f64 = 0.6;
 const CLAP: f64 = 0.9;
