@@ -24,6 +24,10 @@ struct State {
     is_this_boot: bool,
 }
 
+impl State {
+    const NEW: State = State { next: 1, ceiling: 1, is_this_boot: true };
+}
+
 /// Takes the next token from the file at `path`, under the table's lock. `is_new` says that the table never gave one; where it did and the file
 /// cannot be read, the tokens go on from the clock, in milliseconds, which is beyond all that were counted: `note` is told.
 ///
@@ -34,12 +38,14 @@ pub fn take(path: &Path, clock: &Clock, is_new: bool, note: &mut dyn FnMut(&str)
     options.read(true).write(true).mode(0o600);
     let (file, state) = match options.open(path) {
         Ok(file) => {
-            let state = read(&file, clock)?;
+            // Empty where nothing was granted: who made it was killed before he wrote it.
+            let is_unwritten = is_new && file.metadata()?.len() == 0;
+            let state = if is_unwritten { Some(State::NEW) } else { read(&file, clock)? };
             (file, state)
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let file = options.create(true).truncate(false).open(path)?;
-            (file, is_new.then_some(State { next: 1, ceiling: 1, is_this_boot: true }))
+            (file, is_new.then_some(State::NEW))
         }
         Err(error) => return Err(error),
     };
@@ -130,6 +136,14 @@ mod tests {
         let after = take(&path, &two, false, quiet).expect("a token");
         assert_eq!(after, ceiling, "above every token of the block that was begun");
         assert_eq!(take(&path, &two, false, quiet).ok(), Some(after + 1));
+    }
+
+    #[test]
+    fn a_first_writer_who_was_killed_before_he_wrote_left_nothing_to_tell_of() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("tokens");
+        std::fs::write(&path, "").expect("written");
+        assert_eq!(take(&path, &clock("one"), true, &mut |words| panic!("{words}")).expect("a token"), 1);
     }
 
     #[test]
