@@ -109,6 +109,7 @@ impl Worker {
                     ttl: Duration::from_micros(*ttl_us),
                     reason: String::new(),
                     tie: tied.then(|| self.tie.clone()),
+                    keeper: None,
                 };
                 let acquired = if self.compares_texts {
                     acquire_comparing_texts(self.leases.table(), &request)?
@@ -225,6 +226,7 @@ fn acquire_comparing_texts(table: &Table, request: &Request) -> Result<Acquired,
         boot_id: clock.boot_id.clone(),
         ends_us: clock.after(request.ttl),
         tie: request.tie.clone(),
+        keeper: None,
         reason: String::new(),
     };
     let mut changes = Vec::new();
@@ -236,5 +238,5 @@ fn acquire_comparing_texts(table: &Table, request: &Request) -> Result<Acquired,
     }
     writer.commit(changes)?;
     let expires_at = clock.wall(lease.ends_us);
-    Ok(Acquired::Granted { lease, expires_at, is_renewed: false })
+    Ok(Acquired::Granted { lease: Box::new(lease), expires_at, is_renewed: false })
 }
