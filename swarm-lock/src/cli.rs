@@ -8,7 +8,7 @@ use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 use swarm_common::exit::{self, Exit, Failure};
 use swarm_common::{ndjson, options};
 
-use crate::commands;
+use crate::{commands, gate};
 
 /// The program's name.
 pub const NAME: &str = "swarm-lock";
@@ -65,9 +65,6 @@ pub enum Command {
     Sweep(Sweep),
     /// take over the locks of the Python program
     Import(Import),
-    /// What `run` starts: waits for the grant and becomes the command.
-    #[command(name = "__command", hide = true)]
-    Shim(Shim),
 }
 
 /// Who calls, and in which swarm.
@@ -274,20 +271,6 @@ pub struct Run {
     pub command: Vec<OsString>,
 }
 
-/// What `run` starts.
-#[derive(Debug, Args)]
-pub struct Shim {
-    /// The descriptor on which the token comes.
-    #[arg(long)]
-    pub gate: i32,
-    /// The process of `run`.
-    #[arg(long)]
-    pub parent: u32,
-    /// What to become.
-    #[arg(last = true, required = true)]
-    pub command: Vec<OsString>,
-}
-
 /// `who`
 #[derive(Debug, Args)]
 #[command(after_help = "Example:  swarm-lock who src/auth/login.rs || echo 'not now'")]
@@ -407,13 +390,19 @@ pub fn command() -> clap::Command {
 
 /// Runs the program. `run` alone ends with statuses of its own.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
+    // No user's command: what run starts is not to take the time that options take.
+    if let [_, word, gate, parent, command @ ..] = args.as_slice()
+        && word == gate::WORD
+    {
+        return commands::shim(gate, parent, command);
+    }
     let options = match Options::try_parse_from(args) {
         Ok(options) => options,
         Err(error) => return exit::finish(NAME, told(&error)),
     };
     match options.command {
         Command::Run(run) => commands::run(run),
-        Command::Shim(shim) => commands::shim(shim),
         command => exit::finish(NAME, commands::plain(command)),
     }
 }

@@ -43,7 +43,7 @@ pub fn plain(command: Command) -> Result<Exit, Failure> {
         Command::Overlap(options) => overlap(&options),
         Command::Sweep(options) => sweep(&options),
         Command::Import(options) => crate::import::import(&options),
-        Command::Run(_) | Command::Shim(_) => Err(Failure::wrong("no plain command")),
+        Command::Run(_) => Err(Failure::wrong("no plain command")),
     }
 }
 

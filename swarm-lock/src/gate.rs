@@ -17,6 +17,9 @@ use swarm_common::platform::{self, Process};
 
 use crate::cli::NAME;
 
+/// What it is called with, before the gate's descriptor, the pid of `run`, and the command.
+pub const WORD: &str = "__command";
+
 /// The grant's token in the command's environment.
 const TOKEN: &str = "SWARM_LOCK_TOKEN";
 
@@ -37,10 +40,8 @@ impl Gate {
             // The one descriptor that it is to have; it closes it before it becomes the command.
             fcntl(entry.as_fd(), FcntlArg::F_SETFD(FdFlag::empty()))?;
             let mut shim = Command::new(platform::own_program()?);
-            shim.arg0(NAME).arg("__command");
-            shim.arg("--gate").arg(entry.as_raw_fd().to_string());
-            shim.arg("--parent").arg(std::process::id().to_string());
-            let child = shim.arg("--").args(command).envs(variables.iter().copied()).spawn()?;
+            shim.arg0(NAME).arg(WORD).arg(entry.as_raw_fd().to_string()).arg(std::process::id().to_string());
+            let child = shim.args(command).envs(variables.iter().copied()).spawn()?;
             Ok(Gate { child, pipe })
         };
         start().map_err(|error: io::Error| Failure::io("start a process for the command", &error))
@@ -74,7 +75,11 @@ impl Gate {
 ///
 /// # Errors
 /// The status to end with, and why, if anybody should know.
-pub fn pass(gate: i32, parent: u32, command: &[OsString]) -> Result<(), (u8, Failure)> {
+pub fn pass(gate: &OsStr, parent: &OsStr, command: &[OsString]) -> Result<(), (u8, Failure)> {
+    let number = |text: &OsStr| text.to_str().and_then(|text| text.parse().ok());
+    let (Some(gate), Some(parent)) = (number(gate), number(parent).and_then(|parent: i32| u32::try_from(parent).ok())) else {
+        return Ok(());
+    };
     let failed = |error: io::Error| (126, Failure::io("wait for the lease", &error));
     if !platform::end_with_parent(parent).map_err(failed)? {
         return Ok(());

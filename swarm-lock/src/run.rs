@@ -3,7 +3,7 @@
 //! The lease is tied to the command's own process ([`gate`]) and to this one, which renews it, passes signals on, and gives it back: it ends when both
 //! have ended. Killed with SIGKILL, this one takes the command along, where the system can do that, and the lease with it.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ExitCode, ExitStatus};
 use std::time::Duration;
@@ -41,8 +41,8 @@ pub fn run(options: cli::Run) -> ExitCode {
 }
 
 /// Becomes the command.
-pub fn shim(options: cli::Shim) -> ExitCode {
-    match gate::pass(options.gate, options.parent, &options.command) {
+pub fn shim(gate: &OsStr, parent: &OsStr, command: &[OsString]) -> ExitCode {
+    match gate::pass(gate, parent, command) {
         Ok(()) => ExitCode::FAILURE,
         Err((status, failure)) => {
             exit::tell(NAME, &failure);

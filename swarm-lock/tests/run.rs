@@ -394,10 +394,10 @@ fn a_reader_that_goes_away_ends_the_command_as_it_would_without_run() {
 #[test]
 fn by_hand_what_run_starts_does_nothing_without_its_parent() {
     let place = Place::new();
-    let output = place.lock(&["__command", "--gate", "0", "--parent", "1", "--", "touch", "started"]).output().unwrap();
+    let output = place.lock(&["__command", "0", "1", "touch", "started"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
     let own = std::process::id().to_string();
-    let output = place.lock(&["__command", "--gate", "0", "--parent", &own, "--", "touch", "started"]).output().unwrap();
+    let output = place.lock(&["__command", "0", &own, "touch", "started"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1), "no token came: {}", stderr(&output));
     assert!(!place.path("started").exists());
 }
