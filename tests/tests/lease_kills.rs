@@ -90,6 +90,8 @@ fn acquire(leases: &Leases, agent_id: &str, paths: &[&str]) -> Acquired {
         ttl: Duration::from_secs(60),
         reason: String::new(),
         tie: None,
+        keeper: None,
+        keeper: None,
     };
     leases.acquire(&request, Manner::Once, &mut Vec::new(), &mut |words| panic!("{words}")).unwrap()
 }
