@@ -26,7 +26,8 @@ impl Project {
 
     /// With all the files that the old program wrote; `age` makes of their age, in seconds before the newest, the one they shall have.
     fn with_all(age: impl Fn(f64) -> f64) -> Project {
-        let project = Project::new();
+        // One moment for all of them, or a slow machine would change their order.
+        let (project, now) = (Project::new(), now());
         for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/agent_locks")).unwrap() {
             let entry = entry.unwrap();
             let mut text = fs::read_to_string(entry.path()).unwrap();
@@ -34,7 +35,7 @@ impl Project {
                 let start = start + "\"locked_at\": ".len();
                 let end = start + text[start..].find(',').unwrap();
                 let at: f64 = text[start..end].parse().unwrap();
-                text.replace_range(start..end, &format!("{}", now() - age(1_795_461_522.312_820_2 - at)));
+                text.replace_range(start..end, &format!("{}", now - age(1_795_461_522.312_820_2 - at)));
             }
             fs::write(project.locks().join(entry.file_name()), text).unwrap();
         }

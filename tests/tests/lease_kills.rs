@@ -91,7 +91,6 @@ fn acquire(leases: &Leases, agent_id: &str, paths: &[&str]) -> Acquired {
         reason: String::new(),
         tie: None,
         keeper: None,
-        keeper: None,
     };
     leases.acquire(&request, Manner::Once, &mut Vec::new(), &mut |words| panic!("{words}")).unwrap()
 }
