@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 use swarm_common::exit::{self, Exit, Failure};
-use swarm_common::{ndjson, options};
+use swarm_common::{ndjson, options, platform};
 
 use crate::{commands, gate};
 
@@ -397,6 +397,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     {
         return commands::shim(gate, parent, command);
     }
+    // Also where nothing is printed: a table that cannot grow is an error like any other.
+    platform::survive_file_size_limit();
     let options = match Options::try_parse_from(args) {
         Ok(options) => options,
         Err(error) => return exit::finish(NAME, told(&error)),

@@ -212,9 +212,16 @@ fn acquire(options: cli::Acquire) -> Result<Exit, Failure> {
     aside.say();
     match answer? {
         Acquired::Granted { lease, expires_at, is_renewed } => {
-            out.line(&answer::granted(&lease, expires_at, is_renewed))?;
-            out.flush()?;
-            Ok(Exit::Yes)
+            let told = out.line(&answer::granted(&lease, expires_at, is_renewed)).and_then(|()| out.flush());
+            match told {
+                Err(failure) if !failure.is_quiet() && !is_renewed => {
+                    // The caller takes a failure for a no.
+                    let which = Which::Grant(lease.token, lease.patterns);
+                    swarm.leases.release(&request.agent_id, &which, None, aside.heard(), &mut note)?;
+                    Err(failure.hint("the lease was given back"))
+                }
+                told => told.map(|()| Exit::Yes),
+            }
         }
         Acquired::Refused(conflicts) => {
             tell(&conflicts);

@@ -3,13 +3,15 @@
 //! Whoever waits watches one of the things in its way: the waiter just ahead, else a lease. While that one is there, it cannot go, so it need not
 //! look at any other. So a lease that is given back wakes the first in the queue, and nobody else.
 
+use std::io::{self, IsTerminal};
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use swarm_common::exit::Failure;
-use swarm_common::ndjson;
 use swarm_common::platform::{self, Watch, Woken};
+use swarm_common::{ndjson, time};
 
+use crate::answer;
 use crate::conflict::{Conflict, Sign, Why};
 use crate::leases::{Acquired, Leases, Manner, Request};
 use crate::table::agent::Notice;
@@ -38,6 +40,10 @@ pub fn acquire(
             Acquired::Refused(conflicts) if place.is_some() => conflicts,
             answer => return Ok(answer),
         };
+        if watched.is_none() && io::stderr().is_terminal() {
+            let (words, _) = answer::words(&conflicts, time::now());
+            words.first().map_or((), |first| note(&format!("waiting: {first}")));
+        }
         let is_late = until.is_some_and(|until| until <= Instant::now());
         let Some(sign) = nearest(&conflicts).filter(|_| !is_late) else { return Ok(Acquired::Refused(conflicts)) };
         let watch = match &mut watched {

@@ -296,6 +296,27 @@ fn names_come_from_standard_input_by_lines_or_by_nuls() {
 }
 
 #[test]
+fn a_lease_whose_answer_cannot_be_written_is_given_back() {
+    let tree = Tree::new();
+    if !std::path::Path::new("/dev/full").exists() {
+        return;
+    }
+    let acquire = |path: &str| {
+        let mut acquire = Command::new(env!("CARGO_BIN_EXE_swarm-lock"));
+        acquire.current_dir(tree.path("")).env_remove("SWARM_STORE").args(["acquire", "--as", "a", path]);
+        acquire.stdout(fs::File::options().write(true).open("/dev/full").unwrap()).output().unwrap()
+    };
+    let failed = acquire("src");
+    assert_eq!(failed.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&failed.stderr).contains("the lease was given back"));
+    assert_eq!(tree.ask(&["list"]), (1, vec![]));
+    // What was held before is held still.
+    tree.lock(&["acquire", "--as", "a", "lib"]).assert().success();
+    assert_eq!(acquire("lib").status.code(), Some(3));
+    assert_eq!(tree.ask(&["list"]).0, 0);
+}
+
+#[test]
 fn the_pure_question_needs_no_store() {
     let nowhere = tempfile::tempdir().unwrap();
     for (a, b, status, answer) in [
