@@ -42,7 +42,7 @@ pub fn acquire(
         };
         if watched.is_none() && io::stderr().is_terminal() {
             let (words, _) = answer::words(&conflicts, time::now());
-            words.first().map_or((), |first| note(&format!("waiting: {first}")));
+            words.iter().take(1).for_each(|first| note(&format!("waiting: {first}")));
         }
         let is_late = until.is_some_and(|until| until <= Instant::now());
         let Some(sign) = nearest(&conflicts).filter(|_| !is_late) else { return Ok(Acquired::Refused(conflicts)) };
