@@ -25,11 +25,16 @@ use swarm_lock::table::Table;
 /// In three directories, one of them deep, and a glob among them.
 const PATHS: [&str; 4] = ["a/x", "a/y", "b/c/z", "d/*.rs"];
 
+/// For each token its paths, and the ends of their parts.
+type Held = BTreeMap<u64, (Vec<String>, Vec<u64>)>;
+
 /// Stops that are tried before the lock's file is open.
 const BEFORE: usize = 40;
 
 /// Runs a command until `is_there` says so of where it enters or leaves a system call, counted from 1, and kills it there; false when it ended
 /// before.
+// The tracer waits for it itself.
+#[allow(clippy::zombie_processes)]
 fn kill_at(command: &Command, mut is_there: impl FnMut(usize, u32) -> bool) -> bool {
     // It stops itself, so that nothing of it is missed.
     let mut stopped = Command::new("sh");
@@ -95,8 +100,8 @@ fn acquire(leases: &Leases, agent_id: &str, paths: &[&str]) -> Acquired {
     leases.acquire(&request, Manner::Once, &mut Vec::new(), &mut |words| panic!("{words}")).unwrap()
 }
 
-/// What is held, as another process sees it: for each token its paths and the ends of their parts.
-fn held(leases: &Leases) -> BTreeMap<u64, (Vec<String>, Vec<u64>)> {
+/// What is held, as another process sees it.
+fn held(leases: &Leases) -> Held {
     let mut held = BTreeMap::new();
     leases
         .list(None, &mut |words| panic!("{words}"), &mut |listed| {
@@ -123,11 +128,7 @@ fn phase(locks: &Path, is_done: bool) -> String {
 
 /// Kills `args` at each of its stops. `before` makes what it changes; `is_done` says from what is held whether it took place, and fails where
 /// a part of it did. How many kills there were, by phase.
-fn kill_everywhere(
-    before: &dyn Fn(&Leases),
-    args: &[&str],
-    is_done: &dyn Fn(&BTreeMap<u64, (Vec<String>, Vec<u64>)>) -> bool,
-) -> BTreeMap<String, usize> {
+fn kill_everywhere(before: &dyn Fn(&Leases), args: &[&str], is_done: &dyn Fn(&Held) -> bool) -> BTreeMap<String, usize> {
     let mut phases = BTreeMap::new();
     let mut first_stop = 0;
     for n in 0.. {
@@ -183,7 +184,7 @@ fn kill_everywhere(
 }
 
 /// All of `PATHS` under one token, or none.
-fn all_or_none(held: &BTreeMap<u64, (Vec<String>, Vec<u64>)>, agent_holds: bool) -> bool {
+fn all_or_none(held: &Held, agent_holds: bool) -> bool {
     let Some((paths, _)) = held.values().next() else { return false };
     assert_eq!(held.len(), 1);
     assert_eq!(paths, &PATHS, "a part of a grant");
@@ -202,12 +203,12 @@ fn a_change_in_several_directories_that_is_killed_between_two_system_calls_is_ma
         leases.release("other", &Which::All, None, &mut Vec::new(), &mut |_| ()).unwrap();
     };
     let with = |words: &[&'static str]| -> Vec<&'static str> { words.iter().chain(&PATHS).copied().collect() };
-    let granted = |held: &BTreeMap<u64, (Vec<String>, Vec<u64>)>| all_or_none(held, true);
-    let given_back = |held: &BTreeMap<u64, (Vec<String>, Vec<u64>)>| {
+    let granted = |held: &Held| all_or_none(held, true);
+    let given_back = |held: &Held| {
         all_or_none(held, true);
         held.is_empty()
     };
-    let prolonged = |held: &BTreeMap<u64, (Vec<String>, Vec<u64>)>| {
+    let prolonged = |held: &Held| {
         all_or_none(held, true);
         let (_, ends_us) = held.values().next().unwrap();
         assert!(ends_us.iter().all(|end_us| *end_us == ends_us[0]), "a part was prolonged: {ends_us:?}");
