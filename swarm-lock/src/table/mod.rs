@@ -50,7 +50,7 @@ use crate::lease::{self, Line};
 use crate::pattern::{Pattern, ROOT};
 
 /// Read at once.
-const READ_BYTES: usize = 4_096;
+const READ_BYTES: usize = 8_192;
 
 /// The table in one directory.
 #[derive(Clone, Debug)]
@@ -437,21 +437,20 @@ fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     let Some(mut file) = files::open_if_there(path)? else { return Ok(None) };
-    // Most are small: one read, and one that finds the end.
+    // Most are small, and one read is all: under the lock, a read that brings less than there is room for has found the end.
     let mut bytes = vec![0; READ_BYTES];
     let mut len = 0;
     loop {
         match file.read(&mut bytes[len..]) {
-            Ok(0) => break,
             Ok(n) => len += n,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),
         }
-        if len == bytes.len() {
-            // As much as there is, and one more, so that the next read but one finds the end.
-            let all = usize::try_from(file.metadata()?.len()).unwrap_or(0);
-            bytes.resize(all.max(len) + 1, 0);
+        if len < bytes.len() {
+            break;
         }
+        let all = usize::try_from(file.metadata()?.len()).unwrap_or(0);
+        bytes.resize(all.max(len) + 1, 0);
     }
     bytes.truncate(len);
     Ok(Some(bytes))
