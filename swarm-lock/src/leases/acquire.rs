@@ -177,7 +177,8 @@ impl Turn<'_> {
                 if !is_it(row) {
                     return Edit::Keep;
                 }
-                let mut lease = row.lease();
+                let before = row.lease();
+                let mut lease = before.clone();
                 lease.ends_us = lease.ends_us.max(ends_us);
                 if let Some(reason) = reason.filter(|reason| !reason.is_empty()) {
                     lease.reason = reason.to_string();
@@ -185,10 +186,12 @@ impl Turn<'_> {
                 if let Some(tie) = tie {
                     lease.tie = Some(tie.clone());
                 }
+                // The end by the wall clock would differ by the microsecond between two looks at the clocks.
+                let is_same = lease == before;
                 let mut line = Vec::new();
                 lease.write(&clock, &mut line);
                 leases.push(lease);
-                Edit::Replace(line)
+                if is_same { Edit::Keep } else { Edit::Replace(line) }
             });
             if is_changed {
                 changes.push(change);

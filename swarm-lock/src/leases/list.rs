@@ -9,6 +9,9 @@ use crate::lease::{Line, Row, Standing};
 use crate::pattern::Pattern;
 use crate::table::queue::Waiter;
 
+/// The shortest line of a lease, about.
+const LINE_BYTES_MIN: usize = 160;
+
 /// A grant as it lies in the table.
 pub struct Listed<'a> {
     /// Its lines: one for each directory that it has something in.
@@ -53,7 +56,8 @@ impl Leases {
         if is_partial {
             names = view.all()?;
         }
-        let mut lines: Vec<Option<Line<'_>>> = Vec::with_capacity(names.iter().map(|name| view.lines(name).count()).sum());
+        // No line is shorter. What is too much is room that nobody touches.
+        let mut lines: Vec<Option<Line<'_>>> = Vec::with_capacity(names.iter().map(|name| view.bytes(name).len() / LINE_BYTES_MIN).sum());
         for name in &names {
             let start = lines.len();
             lines.extend(view.rows(name));

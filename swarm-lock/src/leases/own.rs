@@ -1,6 +1,6 @@
 //! Giving back and prolonging what was named.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use swarm_common::exit::Failure;
@@ -36,7 +36,7 @@ impl Turn<'_> {
             return Ok(done);
         }
         // All of each grant, wherever it lies.
-        let names = if let Which::Grant(..) = which { found.names } else { self.writer.view.all()? };
+        let names = if self.is_all_of(&tokens, &found.names) { found.names } else { self.writer.view.all()? };
         self.writer.set_aside(&names, self.note)?;
         let ends_us = self.view().clock.after(ttl);
         let leases = self.prolong(&names, |row| tokens.contains(&row.token), ends_us, None, tie)?;
@@ -51,6 +51,16 @@ impl Turn<'_> {
         }
         done.parts = grants.into_values().map(|lease| part(self.view(), &lease, true)).collect();
         Ok(done)
+    }
+
+    /// True if all that these grants have lies in these files.
+    fn is_all_of(&self, tokens: &HashSet<u64>, names: &[String]) -> bool {
+        let mut left: HashMap<u64, u64> = HashMap::new();
+        for row in leases(self.view(), names).filter(|row| tokens.contains(&row.token)) {
+            let left = left.entry(row.token).or_insert(row.files);
+            *left = left.saturating_sub(1);
+        }
+        left.values().all(|left| *left == 0)
     }
 
     pub(super) fn release(&mut self, agent_id: &str, which: &Which, force: Option<&str>) -> Result<Done, Failure> {

@@ -50,7 +50,7 @@ use crate::lease::{self, Line};
 use crate::pattern::{Pattern, ROOT};
 
 /// Read at once.
-const READ_BYTES: usize = 8_192;
+const READ_BYTES: usize = 16_384;
 
 /// The table in one directory.
 #[derive(Clone, Debug)]
@@ -68,6 +68,8 @@ pub struct View {
     /// The names in `held/`.
     names: Option<Vec<String>>,
     is_staged: bool,
+    /// What is read goes through this.
+    room: Vec<u8>,
     _lock: Option<File>,
 }
 
@@ -136,7 +138,7 @@ impl View {
         let is_staged = dir.join("staged").symlink_metadata().is_ok();
         // The clock under the lock: who gets it later sees a later time.
         let clock = Clock::read().map_err(|failure| io::Error::other(failure.what))?;
-        Ok(View { dir: dir.to_path_buf(), clock, files: HashMap::new(), names: None, is_staged, _lock: lock })
+        Ok(View { dir: dir.to_path_buf(), clock, files: HashMap::new(), names: None, is_staged, room: Vec::new(), _lock: lock })
     }
 
     /// The table's directory.
@@ -179,9 +181,14 @@ impl View {
         Ok(names)
     }
 
+    /// All of a file; nothing of one that was not read.
+    pub fn bytes(&self, name: &str) -> &[u8] {
+        self.files.get(name).and_then(Option::as_deref).unwrap_or_default()
+    }
+
     /// A file's lines; none of one that was not read.
     pub fn lines<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        lines(self.files.get(name).and_then(Option::as_deref).unwrap_or_default())
+        lines(self.bytes(name))
     }
 
     /// A file's lines, read; a line that makes no sense is none.
@@ -198,10 +205,11 @@ impl View {
         if let Some(file) = self.files.get(name) {
             return Ok(file.is_some());
         }
-        let staged = if self.is_staged { read(&self.dir.join("staged").join(name)) } else { Ok(None) };
+        let room = &mut self.room;
+        let staged = if self.is_staged { read(&self.dir.join("staged").join(name), room) } else { Ok(None) };
         let held = self.dir.join("held").join(name);
         let bytes = match staged {
-            Ok(None) => read(&held),
+            Ok(None) => read(&held, room),
             staged => staged,
         };
         let bytes = bytes.map_err(|error| Failure::io(format_args!("read the leases in {}", held.display()), &error))?;
@@ -435,25 +443,25 @@ fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     lines.filter(|line| line.iter().any(|&byte| byte != 0))
 }
 
-fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
+/// Reads a file, through `room`, which is kept: room of its own for each would be touched and thrown away.
+fn read(path: &Path, room: &mut Vec<u8>) -> io::Result<Option<Vec<u8>>> {
     let Some(mut file) = files::open_if_there(path)? else { return Ok(None) };
-    // Most are small, and one read is all: under the lock, a read that brings less than there is room for has found the end.
-    let mut bytes = vec![0; READ_BYTES];
+    if room.is_empty() {
+        room.resize(READ_BYTES, 0);
+    }
     let mut len = 0;
     loop {
-        match file.read(&mut bytes[len..]) {
+        match file.read(&mut room[len..]) {
             Ok(n) => len += n,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),
         }
-        if len < bytes.len() {
-            break;
+        if len < room.len() {
+            // Under the lock, a read that brings less than there is room for has found the end.
+            return Ok(Some(room[..len].to_vec()));
         }
-        let all = usize::try_from(file.metadata()?.len()).unwrap_or(0);
-        bytes.resize(all.max(len) + 1, 0);
+        room.resize(2 * len, 0);
     }
-    bytes.truncate(len);
-    Ok(Some(bytes))
 }
 
 fn list(dir: &Path) -> Result<Vec<String>, Failure> {
