@@ -1,14 +1,15 @@
 //! Asking for a lease: what one has already is prolonged, what is free is granted, else the answer is what stands in the way.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use swarm_common::exit::Failure;
 use swarm_common::platform::Process;
 
 use super::obstacles::{Obstacles, obstacles};
 use super::turn::{Edit, Turn};
-use super::{Acquired, Manner, Request, join, leases};
-use crate::conflict::{self, Why};
+use super::{Acquired, Manner, Request, join, leases, near};
+use crate::asked::Asked;
+use crate::conflict::Why;
 use crate::event::Event;
 use crate::lease::{Lease, Row};
 use crate::pattern::Pattern;
@@ -112,27 +113,26 @@ impl Turn<'_> {
     /// Prolongs the one grant that includes all that is asked for, if there is one.
     fn renew_own(&mut self, request: &Request) -> Result<Option<Acquired>, Failure> {
         let Request { agent_id, mode, patterns, ttl, reason, tie, .. } = request;
-        let mut candidates: Option<HashSet<u64>> = None;
-        for asked in patterns {
-            let names = self.writer.view.near(asked)?;
-            self.writer.set_aside(&names, self.note)?;
-            let view = self.view();
-            let mut having = HashSet::new();
-            for row in leases(view, &names) {
-                if row.is_of(agent_id)
-                    && row.mode.includes(*mode)
-                    && candidates.as_ref().is_none_or(|candidates| candidates.contains(&row.token))
-                    && row.patterns().any(|(text, is_literal)| conflict::includes(&text, is_literal, asked))
-                    && row.is_alive(&view.clock)
-                    && row.tie() == *tie
-                {
-                    having.insert(row.token);
+        let names = near(&mut self.writer.view, patterns)?;
+        self.writer.set_aside(&names, self.note)?;
+        let (view, asked) = (self.view(), Asked::of(patterns));
+        // By token: which of the patterns it includes, and how many.
+        let mut having: BTreeMap<u64, (Vec<bool>, usize)> = BTreeMap::new();
+        for row in leases(view, &names) {
+            if !row.is_of(agent_id) || !row.mode.includes(*mode) || row.tie() != *tie || !row.is_alive(&view.clock) {
+                continue;
+            }
+            let (has, count) = having.entry(row.token).or_insert_with(|| (vec![false; patterns.len()], 0));
+            for (text, is_literal) in row.patterns() {
+                for at in asked.included(&text, is_literal) {
+                    *count += usize::from(!std::mem::replace(&mut has[at], true));
                 }
             }
-            candidates = Some(having);
         }
         // The oldest, if several do: always the same.
-        let Some(token) = candidates.unwrap_or_default().into_iter().min() else { return Ok(None) };
+        let Some(token) = having.into_iter().find(|(_, (_, count))| *count == patterns.len()).map(|(token, _)| token) else {
+            return Ok(None);
+        };
         let names = self.files_of(token, patterns)?;
         let ends_us = self.view().clock.after(*ttl);
         let parts = self.prolong(&names, |row| row.token == token, ends_us, Some(reason), None)?;
@@ -143,12 +143,7 @@ impl Turn<'_> {
 
     /// The files in which a grant lies that these patterns are of.
     pub(super) fn files_of(&mut self, token: u64, patterns: &[Pattern]) -> Result<Vec<String>, Failure> {
-        let mut names = Vec::new();
-        for pattern in patterns {
-            names.extend(self.writer.view.near(pattern)?);
-        }
-        names.sort_unstable();
-        names.dedup();
+        let mut names = near(&mut self.writer.view, patterns)?;
         let (mut found, mut files) = (0, 0);
         for row in leases(self.view(), &names).filter(|row| row.token == token) {
             found += 1;

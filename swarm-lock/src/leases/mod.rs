@@ -10,6 +10,7 @@ mod own;
 mod sweep;
 mod turn;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -270,6 +271,15 @@ fn leases<'a>(view: &'a View, names: &'a [String]) -> impl Iterator<Item = Row<'
         Some(Line::Lease(row)) => Some(row),
         _ => None,
     })
+}
+
+/// The files in which there may be something that meets one of these. They are read.
+fn near(view: &mut View, patterns: &[Pattern]) -> Result<Vec<String>, Failure> {
+    let mut names = BTreeSet::new();
+    for pattern in patterns {
+        names.extend(view.near(pattern)?);
+    }
+    Ok(names.into_iter().collect())
 }
 
 fn waiters(view: &View) -> Result<Vec<Waiter>, Failure> {

@@ -7,8 +7,9 @@ use swarm_common::exit::Failure;
 use swarm_common::identity;
 
 use super::turn::Turn;
-use super::waiters;
-use crate::conflict::{self, Conflict, Sign, Why};
+use super::{near, waiters};
+use crate::asked::Asked;
+use crate::conflict::{Conflict, Sign, Why};
 use crate::lease::{Lease, Line, Mode};
 use crate::pattern::{self, Pattern};
 use crate::table::{View, name};
@@ -28,33 +29,33 @@ pub(super) fn obstacles(
     patterns: &[Pattern],
     before: u64,
 ) -> Result<Obstacles, Failure> {
-    let (mut conflicts, mut dead): (Vec<Conflict>, BTreeMap<u64, Lease>) = (Vec::new(), BTreeMap::new());
-    let waiters = waiters(view)?;
-    for asked in patterns {
-        let names = view.near(asked)?;
-        for name in &names {
-            let file = view.dir().join("held").join(name);
-            for row in view.rows(name) {
-                let row = match row {
-                    Some(Line::Lease(row)) => row,
-                    damaged => {
-                        conflicts.extend(unknown(asked, name, damaged.is_some(), &file));
-                        continue;
-                    }
-                };
-                if agent_id.is_some_and(|agent_id| row.is_of(agent_id)) || mode.agrees(row.mode) {
+    let asked = Asked::of(patterns);
+    // Each with the place of what was asked for, in whose order they are told.
+    let (mut found, mut dead): (Vec<(usize, Conflict)>, BTreeMap<u64, Lease>) = (Vec::new(), BTreeMap::new());
+    for name in &near(view, patterns)? {
+        let file = view.dir().join("held").join(name);
+        for row in view.rows(name) {
+            let row = match row {
+                Some(Line::Lease(row)) => row,
+                damaged => {
+                    found.extend(unknown(&asked, name, damaged.is_some(), &file));
                     continue;
                 }
-                let mut is_alive = None;
-                for (text, is_literal) in row.patterns() {
-                    let Some(witness) = conflict::meet(asked, &text, is_literal) else { continue };
-                    if !*is_alive.get_or_insert_with(|| row.is_alive(&view.clock)) {
-                        dead.entry(row.token).or_insert_with(|| row.lease());
-                        break;
-                    }
-                    conflicts.push(Conflict {
-                        path: asked.text().to_string(),
-                        held: text.into_owned(),
+            };
+            if agent_id.is_some_and(|agent_id| row.is_of(agent_id)) || mode.agrees(row.mode) {
+                continue;
+            }
+            let mut is_alive = None;
+            for (text, is_literal) in row.patterns() {
+                let met = asked.meet(&text, is_literal);
+                if !met.is_empty() && !*is_alive.get_or_insert_with(|| row.is_alive(&view.clock)) {
+                    dead.entry(row.token).or_insert_with(|| row.lease());
+                    break;
+                }
+                found.extend(met.into_iter().map(|(at, witness)| {
+                    let conflict = Conflict {
+                        path: patterns[at].text().to_string(),
+                        held: text.clone().into_owned(),
                         agent_id: Some(row.agent_id.text().into_owned()),
                         token: Some(row.token),
                         mode: row.mode,
@@ -65,58 +66,71 @@ pub(super) fn obstacles(
                         why: Why::Held,
                         circle: Vec::new(),
                         sign: Sign { file: file.clone(), ends_us: Some(row.ends_us), tie: row.tie() },
-                    });
-                }
-            }
-        }
-        for waiter in waiters.iter().take_while(|waiter| waiter.number < before) {
-            if agent_id.is_some_and(|agent_id| identity::is_same(agent_id, &waiter.agent_id)) || mode.agrees(waiter.mode) {
-                continue;
-            }
-            let met = waiter.patterns.iter().find_map(|pattern| {
-                conflict::meet(asked, pattern.text(), pattern.is_literal()).map(|witness| (pattern.text().to_string(), witness))
-            });
-            if let Some((held, witness)) = met.filter(|_| waiter.is_alive()) {
-                conflicts.push(Conflict {
-                    path: asked.text().to_string(),
-                    held,
-                    agent_id: Some(waiter.agent_id.clone()),
-                    token: None,
-                    mode: waiter.mode,
-                    since: Some(waiter.since),
-                    expires_at: None,
-                    reason: waiter.reason.clone(),
-                    witness,
-                    why: Why::Waiting,
-                    circle: Vec::new(),
-                    sign: Sign { file: waiter.path.clone(), ends_us: None, tie: None },
-                });
+                    };
+                    (at, conflict)
+                }));
             }
         }
     }
-    Ok(Obstacles { conflicts, dead: dead.into_values().collect() })
+    for waiter in waiters(view)?.iter().take_while(|waiter| waiter.number < before) {
+        if agent_id.is_some_and(|agent_id| identity::is_same(agent_id, &waiter.agent_id)) || mode.agrees(waiter.mode) {
+            continue;
+        }
+        // Of what it waits for, the first that meets is told.
+        let mut met: BTreeMap<usize, (String, Option<String>)> = BTreeMap::new();
+        for pattern in &waiter.patterns {
+            for (at, witness) in asked.meet(pattern.text(), pattern.is_literal()) {
+                met.entry(at).or_insert_with(|| (pattern.text().to_string(), witness));
+            }
+        }
+        if met.is_empty() || !waiter.is_alive() {
+            continue;
+        }
+        found.extend(met.into_iter().map(|(at, (held, witness))| {
+            let conflict = Conflict {
+                path: patterns[at].text().to_string(),
+                held,
+                agent_id: Some(waiter.agent_id.clone()),
+                token: None,
+                mode: waiter.mode,
+                since: Some(waiter.since),
+                expires_at: None,
+                reason: waiter.reason.clone(),
+                witness,
+                why: Why::Waiting,
+                circle: Vec::new(),
+                sign: Sign { file: waiter.path.clone(), ends_us: None, tie: None },
+            };
+            (at, conflict)
+        }));
+    }
+    found.sort_by_key(|(at, _)| *at);
+    Ok(Obstacles { conflicts: found.into_iter().map(|(_, conflict)| conflict).collect(), dead: dead.into_values().collect() })
 }
 
 /// What a damaged file may have held, if that is in the way.
-fn unknown(asked: &Pattern, name: &str, is_set_aside: bool, file: &Path) -> Option<Conflict> {
+fn unknown(asked: &Asked<'_>, name: &str, is_set_aside: bool, file: &Path) -> Vec<(usize, Conflict)> {
     // All that lies in the file of a directory is about what is below it; of a file whose directory is not known, anything.
     let dir = name::dir_of(name).filter(|dir| !dir.is_empty());
     let held = dir.map_or(pattern::ROOT.to_string(), |dir| format!("{}/**", pattern::escape(&dir)));
-    let witness = conflict::meet(asked, &held, false)?;
-    Some(Conflict {
-        path: asked.text().to_string(),
-        held,
-        agent_id: None,
-        token: None,
-        mode: Mode::Exclusive,
-        since: None,
-        expires_at: None,
-        reason: if is_set_aside { String::new() } else { "a line of the table that cannot be read".to_string() },
-        witness,
-        why: Why::Damaged,
-        circle: Vec::new(),
-        sign: Sign { file: file.to_path_buf(), ends_us: None, tie: None },
-    })
+    let conflict = |(at, witness): (usize, Option<String>)| {
+        let conflict = Conflict {
+            path: asked.patterns[at].text().to_string(),
+            held: held.clone(),
+            agent_id: None,
+            token: None,
+            mode: Mode::Exclusive,
+            since: None,
+            expires_at: None,
+            reason: if is_set_aside { String::new() } else { "a line of the table that cannot be read".to_string() },
+            witness,
+            why: Why::Damaged,
+            circle: Vec::new(),
+            sign: Sign { file: file.to_path_buf(), ends_us: None, tie: None },
+        };
+        (at, conflict)
+    };
+    asked.meet(&held, false).into_iter().map(conflict).collect()
 }
 
 impl Turn<'_> {

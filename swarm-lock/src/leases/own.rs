@@ -7,9 +7,10 @@ use swarm_common::exit::Failure;
 use swarm_common::platform::Process;
 
 use super::turn::{Edit, Turn};
-use super::{Done, Named, Part, Which, join, leases, part};
+use super::{Done, Named, Part, Which, join, leases, near, part};
 use crate::event::Event;
 use crate::lease::Lease;
+use crate::pattern::Pattern;
 use crate::table::agent::Notice;
 use crate::table::ended;
 
@@ -144,13 +145,8 @@ impl Turn<'_> {
         let mut found = Found::default();
         let names = match which {
             Which::Paths(named) => {
-                let mut names = Vec::new();
-                for pattern in named.iter().flat_map(|named| &named.readings) {
-                    names.extend(self.writer.view.near(pattern)?);
-                }
-                names.sort_unstable();
-                names.dedup();
-                names
+                let readings: Vec<Pattern> = named.iter().flat_map(|named| named.readings.iter().cloned()).collect();
+                near(&mut self.writer.view, &readings)?
             }
             Which::Grant(token, patterns) => self.files_of(*token, patterns)?,
             Which::Token(_) | Which::All => self.writer.view.all()?,
@@ -159,37 +155,35 @@ impl Turn<'_> {
         let view = &self.writer.view;
         match which {
             Which::Paths(named) => {
-                for Named { argument, readings } in named {
-                    let mut is_own = false;
-                    let mut others = Vec::new();
-                    for row in leases(view, &names).filter(|row| row.is_alive(&view.clock)) {
-                        let it: Vec<(String, bool)> = row
-                            .patterns()
-                            .filter(|(text, is_literal)| {
-                                readings.iter().any(|reading| reading.text() == text && reading.is_literal() == *is_literal)
-                            })
-                            .map(|(text, is_literal)| (text.into_owned(), is_literal))
-                            .collect();
-                        if it.is_empty() {
-                            continue;
-                        }
-                        if row.is_of(agent_id) {
-                            is_own = true;
-                            found.own.push((row.token, it));
-                        } else {
-                            others.push((row, it));
+                // By text: which arguments mean it.
+                let mut meant: HashMap<(&str, bool), Vec<usize>> = HashMap::new();
+                for (at, Named { readings, .. }) in named.iter().enumerate() {
+                    for reading in readings {
+                        meant.entry((reading.text(), reading.is_literal())).or_default().push(at);
+                    }
+                }
+                let (mut is_own, mut others): (Vec<bool>, Vec<Vec<_>>) = (vec![false; named.len()], vec![Vec::new(); named.len()]);
+                for row in leases(view, &names).filter(|row| row.is_alive(&view.clock)) {
+                    for (text, is_literal) in row.patterns() {
+                        for &at in meant.get(&(&*text, is_literal)).into_iter().flatten() {
+                            let it = (row.token, vec![(text.clone().into_owned(), is_literal)]);
+                            if row.is_of(agent_id) {
+                                is_own[at] = true;
+                                found.own.push(it);
+                            } else {
+                                others[at].push((part(view, &row.lease(), true), it));
+                            }
                         }
                     }
-                    if is_own {
-                        // What others hold with us, shared, is theirs.
-                        continue;
-                    }
-                    if others.is_empty() {
+                }
+                for ((Named { argument, .. }, is_own), others) in named.iter().zip(is_own).zip(others) {
+                    if !is_own && others.is_empty() {
                         found.done.missing.push(argument.clone());
                     }
-                    for (row, it) in others {
-                        found.done.others.push((argument.clone(), part(view, &row.lease(), true)));
-                        found.others.push((row.token, it));
+                    // What others hold with us, shared, is theirs.
+                    for (part, it) in others.into_iter().filter(|_| !is_own) {
+                        found.done.others.push((argument.clone(), part));
+                        found.others.push(it);
                     }
                 }
             }
