@@ -338,26 +338,27 @@ fn granted(operations: &[Operation], deaths: &Deaths, wrong: &mut Wrong) -> Gran
 
 /// Grants whose agents were killed before they were told, and that others saw. What nobody saw may as well not have been.
 fn untold(operations: &[Operation], deaths: &Deaths, grants: &mut Grants, wrong: &mut Wrong) -> usize {
-    // Token: whose, and the first time when it was seen.
-    let mut sights: BTreeMap<u64, (String, u64)> = BTreeMap::new();
+    // Token: whose, the first time when it was seen, and what of it.
+    let mut sights: BTreeMap<u64, (String, u64, Vec<usize>)> = BTreeMap::new();
     for operation in operations {
-        let mut see = |token: u64, agent_id: &str| {
+        let mut see = |token: u64, agent_id: &str, patterns: &[usize]| {
             if !grants.contains_key(&token) {
-                let (_, first_us) = sights.entry(token).or_insert_with(|| (agent_id.to_string(), operation.until_us));
+                let (_, first_us, all) = sights.entry(token).or_insert_with(|| (agent_id.to_string(), u64::MAX, Vec::new()));
                 *first_us = operation.until_us.min(*first_us);
+                all.extend(patterns);
             }
         };
         match &operation.answer {
-            Some(Answer::Held(held)) => held.iter().for_each(|held| see(held.token, &held.agent_id)),
-            Some(Answer::Parts(parts)) => parts.iter().for_each(|part| see(part.token, &part.agent_id)),
-            Some(Answer::Granted { token, .. }) => see(*token, &operation.agent_id),
+            Some(Answer::Held(held)) => held.iter().for_each(|held| see(held.token, &held.agent_id, &[held.pattern])),
+            Some(Answer::Parts(parts)) => parts.iter().for_each(|part| see(part.token, &part.agent_id, &part.patterns)),
+            Some(Answer::Granted { token, .. }) => see(*token, &operation.agent_id, &[]),
             _ => {}
         }
     }
     let count = sights.len();
     let mut taken: HashSet<usize> = HashSet::new();
-    for (token, (agent_id, first_us)) in sights {
-        // Tokens are in order, so the neighbours say when.
+    for (token, (agent_id, first_us, seen)) in sights {
+        // Tokens are in order, so the neighbours say when; and what was seen of it is what was asked for.
         let after_us = grants.range(..token).next_back().map_or(0, |(_, grant)| grant.from_us);
         let before_us = grants.range(token..).next().map_or(u64::MAX, |(_, grant)| grant.by_us).min(first_us);
         let asking = operations.iter().enumerate().find_map(|(at, operation)| match &operation.asked {
@@ -366,6 +367,7 @@ fn untold(operations: &[Operation], deaths: &Deaths, grants: &mut Grants, wrong:
                     && operation.agent_id == agent_id
                     && operation.from_us <= before_us
                     && after_us <= operation.until_us
+                    && seen.iter().all(|pattern| patterns.contains(pattern))
                     && !taken.contains(&at) =>
             {
                 Some((at, operation, *shared, *ttl_us, *tied, patterns.clone()))
@@ -463,7 +465,7 @@ fn one_holder(grants: &Grants, meet: &[Vec<bool>], seen: &mut Seen, wrong: &mut 
                 seen.pairs += 1;
                 if held.is_sure_throughout(pattern, grant.from_us, grant.by_us) {
                     wrong.that(format!(
-                        "two holders: {} got {} (token {}) at {}, while {} held {} (token {}) from {} until {}",
+                        "two holders: {} got {} (token {}) at {}, while {} held {} (token {}) from {} until {}: {grant:?}, {held:?}",
                         grant.agent_id,
                         PATTERNS[asked],
                         grant.token,
