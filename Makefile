@@ -8,7 +8,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 
 # A program is what has completions: the generator's list (tests/src/docs.rs) is the only one.
 TOOLS := $(notdir $(wildcard completions/bash/*))
-SCRIPTS = $(wildcard .ci/* bench/run fuzz/run examples/*.sh)
+SCRIPTS = $(wildcard .ci/* bench/run fuzz/run examples/*.sh) examples/pre-commit
 BUILT = $(abspath $(or $(CARGO_TARGET_DIR),target))
 
 # "yes" where a target's standard library is there, or rustup can bring it. Evaluated only where it is used: it may download.

@@ -54,11 +54,13 @@ fn a_page_has_every_option_and_every_section_a_user_looks_for() {
         }
         for sub in command.get_subcommands() {
             let (about, name) = (sub.get_about().map(ToString::to_string).unwrap_or_default(), sub.get_name());
+            // A section ends with the next line that is indented as its heading is, or less.
+            let below = text.split_once(&format!("\n   {name}\n")).map(|(_, below)| below.lines());
             let section =
-                text.split_once(&format!("\n   {name}\n")).map(|(_, rest)| rest.split("\n   ").find(|part| !part.starts_with(' ')));
+                below.map(|lines| lines.take_while(|line| line.is_empty() || line.starts_with("    ")).collect::<Vec<_>>().join("\n"));
             assert_eq!(section.is_none(), sub.is_hide_set(), "{name}");
-            let Some(section) = section.flatten() else { continue };
-            assert!(section.to_lowercase().contains(&about), "{name}: {section}");
+            let Some(section) = section else { continue };
+            assert!(section.to_lowercase().contains(&about.to_lowercase()), "{name}: {section}");
             for long in sub.get_arguments().filter_map(|arg| arg.get_long()).filter(|long| *long != "help") {
                 assert!(section.contains(&format!("--{long}")), "{name}: --{long}");
             }
