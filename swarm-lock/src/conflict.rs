@@ -68,6 +68,8 @@ pub struct Conflict {
 pub struct Sign {
     /// This file changes.
     pub file: PathBuf,
+    /// It is a waiter's: it changes when that one leaves.
+    pub is_waiter: bool,
     /// This moment comes, in microseconds since the boot.
     pub ends_us: Option<u64>,
     /// This process ends.

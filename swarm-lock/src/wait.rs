@@ -3,8 +3,10 @@
 //! Whoever waits watches one of the things in its way: the waiter just ahead, else a lease. While that one is there, it cannot go, so it need not
 //! look at any other. So a lease that is given back wakes the first in the queue, and nobody else.
 
+use std::fs;
 use std::io::{self, IsTerminal};
 use std::os::fd::BorrowedFd;
+use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
 use swarm_common::exit::Failure;
@@ -15,6 +17,7 @@ use crate::answer;
 use crate::conflict::{Conflict, Sign, Why};
 use crate::leases::{Acquired, Leases, Manner, Request};
 use crate::table::agent::Notice;
+use crate::table::queue;
 
 /// How often is looked after a process whose end the system does not tell.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -36,6 +39,8 @@ pub fn acquire(
     let mut place = None;
     let mut watched: Option<(Sign, Watch)> = None;
     loop {
+        // Before the question: what changes behind it is not to be missed.
+        let seen = watched.as_ref().map(|(sign, _)| mark(sign));
         let conflicts = match leases.acquire(request, Manner::Queue(&mut place), heard, note)? {
             Acquired::Refused(conflicts) if place.is_some() => conflicts,
             answer => return Ok(answer),
@@ -62,13 +67,27 @@ pub fn acquire(
             sign.ends_us.map(|ends_us| Duration::from_micros(ends_us).saturating_sub(platform::boottime())),
             (sign.tie.is_some() && end.is_none()).then_some(LOOK_EVERY),
         ];
-        let woken = watch.wait_or_end(output, end.as_ref().map(std::os::fd::AsFd::as_fd), left.into_iter().flatten().min())?;
-        if woken == Woken::ReaderGone {
-            return Err(ndjson::reader_gone());
+        let left = left.into_iter().flatten().min().and_then(|left| Instant::now().checked_add(left));
+        loop {
+            let left = left.map(|left| left.saturating_duration_since(Instant::now()));
+            let woken = watch.wait_or_end(output, end.as_ref().map(std::os::fd::AsFd::as_fd), left)?;
+            if woken == Woken::ReaderGone {
+                return Err(ndjson::reader_gone());
+            }
+            // Where the system tells of no changes, as when a user has too many watches, the file is looked at again and again, and not the table.
+            if woken != Woken::Changed || watch.polling().is_none() || Some(mark(sign)) != seen {
+                break;
+            }
         }
         // A change gives the name another file: what is watched is the file, and the next change comes to the new one.
         watch.add_held(&sign.file);
     }
+}
+
+/// What changes about a sign when there is something to look at.
+fn mark(sign: &Sign) -> Option<(u64, i64, i64, bool)> {
+    let meta = fs::metadata(&sign.file).ok()?;
+    Some((meta.ino(), meta.mtime(), meta.mtime_nsec(), sign.is_waiter && queue::is_held(&sign.file)))
 }
 
 /// The one to watch: the waiter just ahead, who goes when those before him went; else the lease that ends last.

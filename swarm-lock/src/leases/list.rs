@@ -3,7 +3,7 @@
 use swarm_common::exit::Failure;
 use swarm_common::identity;
 
-use super::{Leases, waiters};
+use super::Leases;
 use crate::conflict;
 use crate::lease::{Line, Row, Standing};
 use crate::pattern::Pattern;
@@ -35,6 +35,7 @@ impl Leases {
         each: &mut dyn FnMut(&Listed<'_>) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let mut view = self.table.read()?;
+        let waiters = view.waiters()?;
         let mut names = Vec::new();
         match patterns {
             None => names = view.all()?,
@@ -73,7 +74,6 @@ impl Leases {
         }
         let mut rows: Vec<&Row<'_>> = lines.iter().flatten().filter_map(Line::lease).collect();
         rows.sort_by_key(|row| row.token);
-        let waiters = waiters(&view)?;
         for rows in rows.chunk_by(|one, two| one.token == two.token).filter(|rows| rows.iter().any(|row| touches(row))) {
             let standings = rows.iter().map(|row| row.standing(&view.clock));
             let standing = standings.reduce(|one, two| if one == Standing::Alive { two } else { one }).unwrap_or(Standing::Alive);

@@ -26,7 +26,7 @@ use crate::conflict::{self, Conflict};
 use crate::lease::{Lease, Line, Mode, Row, Standing};
 use crate::pattern::Pattern;
 use crate::table::agent::Notice;
-use crate::table::queue::{self, Ticket, Waiter};
+use crate::table::queue::Ticket;
 use crate::table::{Table, View, ended};
 
 /// The leases of a swarm.
@@ -280,10 +280,6 @@ fn near(view: &mut View, patterns: &[Pattern]) -> Result<Vec<String>, Failure> {
         names.extend(view.near(pattern)?);
     }
     Ok(names.into_iter().collect())
-}
-
-fn waiters(view: &View) -> Result<Vec<Waiter>, Failure> {
-    queue::list(view.dir()).map_err(|error| Failure::io(format_args!("read who waits in {}", view.dir().display()), &error))
 }
 
 /// Two parts of one grant as one; it ends with the part that ends first.

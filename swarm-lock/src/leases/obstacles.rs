@@ -1,13 +1,13 @@
 //! What is in the way of who asks: leases of others, those who came before, and what is not known; and whether a wait would close a circle.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use swarm_common::exit::Failure;
 use swarm_common::identity;
 
+use super::near;
 use super::turn::Turn;
-use super::{near, waiters};
 use crate::asked::Asked;
 use crate::conflict::{Conflict, Sign, Why};
 use crate::lease::{Lease, Line, Mode};
@@ -65,14 +65,14 @@ pub(super) fn obstacles(
                         witness,
                         why: Why::Held,
                         circle: Vec::new(),
-                        sign: Sign { file: file.clone(), ends_us: Some(row.ends_us), tie: row.tie() },
+                        sign: Sign { file: file.clone(), is_waiter: false, ends_us: Some(row.ends_us), tie: row.tie() },
                     };
                     (at, conflict)
                 }));
             }
         }
     }
-    for waiter in waiters(view)?.iter().take_while(|waiter| waiter.number < before) {
+    for waiter in view.waiters()?.iter().take_while(|waiter| waiter.number < before) {
         if agent_id.is_some_and(|agent_id| identity::is_same(agent_id, &waiter.agent_id)) || mode.agrees(waiter.mode) {
             continue;
         }
@@ -99,7 +99,7 @@ pub(super) fn obstacles(
                 witness,
                 why: Why::Waiting,
                 circle: Vec::new(),
-                sign: Sign { file: waiter.path.clone(), ends_us: None, tie: None },
+                sign: Sign { file: waiter.path.clone(), is_waiter: true, ends_us: None, tie: None },
             };
             (at, conflict)
         }));
@@ -126,7 +126,7 @@ fn unknown(asked: &Asked<'_>, name: &str, is_set_aside: bool, file: &Path) -> Ve
             witness,
             why: Why::Damaged,
             circle: Vec::new(),
-            sign: Sign { file: file.to_path_buf(), ends_us: None, tie: None },
+            sign: Sign { file: file.to_path_buf(), is_waiter: false, ends_us: None, tie: None },
         };
         (at, conflict)
     };
@@ -136,27 +136,27 @@ fn unknown(asked: &Asked<'_>, name: &str, is_set_aside: bool, file: &Path) -> Ve
 impl Turn<'_> {
     /// The circle of agents that would wait for each other if `agent_id` waited for what is in its way; empty if there is none.
     pub(super) fn circle(&mut self, agent_id: &str, conflicts: &[Conflict]) -> Result<Vec<String>, Failure> {
-        let waiters = waiters(self.view())?;
-        let blockers = |conflicts: &[Conflict]| {
-            let mut agents: Vec<String> = conflicts.iter().filter_map(|conflict| conflict.agent_id.clone()).collect();
-            agents.sort_unstable();
-            agents.dedup_by(|a, b| identity::is_same(a, b));
-            agents
-        };
-        // Depth first, each agent once; the way back is kept with it.
-        let mut seen: HashSet<String> = HashSet::new();
-        let mut open: Vec<Vec<String>> = blockers(conflicts).into_iter().map(|next| vec![agent_id.to_string(), next]).collect();
-        while let Some(way) = open.pop() {
-            let Some(last) = way.last().filter(|last| seen.insert(last.to_ascii_lowercase())).cloned() else { continue };
-            for waiter in waiters.iter().filter(|waiter| identity::is_same(&waiter.agent_id, &last) && waiter.is_alive()) {
-                let found = obstacles(&mut self.writer.view, Some(&waiter.agent_id), waiter.mode, &waiter.patterns, waiter.number)?;
-                for next in blockers(&found.conflicts) {
-                    if identity::is_same(&next, agent_id) {
-                        return Ok(way);
-                    }
-                    let mut longer = way.clone();
-                    longer.push(next);
-                    open.push(longer);
+        let waiters = self.writer.view.waiters()?;
+        let blockers =
+            |conflicts: &[Conflict]| -> Vec<String> { conflicts.iter().filter_map(|conflict| conflict.agent_id.clone()).collect() };
+        // Who waits for an agent that was found, by its name in lower case; each agent is looked at once.
+        let mut behind: HashMap<String, String> = HashMap::new();
+        let mut open = vec![(agent_id.to_string(), blockers(conflicts))];
+        while let Some((agent, ahead)) = open.pop() {
+            for next in ahead {
+                if identity::is_same(&next, agent_id) {
+                    let way = std::iter::successors(Some(&agent), |agent| behind.get(&agent.to_ascii_lowercase()));
+                    let mut circle: Vec<String> = way.cloned().collect();
+                    circle.reverse();
+                    return Ok(circle);
+                }
+                if behind.contains_key(&next.to_ascii_lowercase()) {
+                    continue;
+                }
+                behind.insert(next.to_ascii_lowercase(), agent.clone());
+                for waiter in waiters.iter().filter(|waiter| identity::is_same(&waiter.agent_id, &next) && waiter.is_alive()) {
+                    let found = obstacles(&mut self.writer.view, Some(&waiter.agent_id), waiter.mode, &waiter.patterns, waiter.number)?;
+                    open.push((next.clone(), blockers(&found.conflicts)));
                 }
             }
         }

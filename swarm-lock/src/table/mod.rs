@@ -39,6 +39,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use swarm_common::exit::{self, Failure};
 use swarm_common::files;
@@ -48,6 +49,7 @@ use swarm_common::platform;
 use crate::clock::Clock;
 use crate::lease::{self, Line};
 use crate::pattern::{Pattern, ROOT};
+use crate::table::queue::Waiter;
 
 /// Read at once.
 const READ_BYTES: usize = 16_384;
@@ -67,6 +69,8 @@ pub struct View {
     files: HashMap<String, Option<Vec<u8>>>,
     /// The names in `held/`.
     names: Option<Vec<String>>,
+    /// Those who wait.
+    waiters: Option<Rc<[Waiter]>>,
     is_staged: bool,
     /// What is read goes through this.
     room: Vec<u8>,
@@ -138,7 +142,16 @@ impl View {
         let is_staged = dir.join("staged").symlink_metadata().is_ok();
         // The clock under the lock: who gets it later sees a later time.
         let clock = Clock::read().map_err(|failure| io::Error::other(failure.what))?;
-        Ok(View { dir: dir.to_path_buf(), clock, files: HashMap::new(), names: None, is_staged, room: Vec::new(), _lock: lock })
+        Ok(View {
+            dir: dir.to_path_buf(),
+            clock,
+            files: HashMap::new(),
+            names: None,
+            waiters: None,
+            is_staged,
+            room: Vec::new(),
+            _lock: lock,
+        })
     }
 
     /// The table's directory.
@@ -216,6 +229,18 @@ impl View {
         let is_there = bytes.is_some();
         self.files.insert(name.to_string(), bytes);
         Ok(is_there)
+    }
+
+    /// Those who wait, in their order, the dead among them.
+    ///
+    /// # Errors
+    /// Status 3 when they cannot be read.
+    pub fn waiters(&mut self) -> Result<Rc<[Waiter]>, Failure> {
+        if let Some(waiters) = &self.waiters {
+            return Ok(waiters.clone());
+        }
+        let waiters = queue::list(&self.dir).map_err(|error| failed("read who waits", &self.dir, &error))?;
+        Ok(self.waiters.insert(waiters.into()).clone())
     }
 
     fn names(&mut self) -> Result<Vec<String>, Failure> {

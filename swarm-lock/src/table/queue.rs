@@ -1,6 +1,7 @@
 //! Who waits, in the order of arrival: a file each, which its waiter keeps locked for as long as it lives. So a dead one is known
 //! by its lock, in whatever way it died; and the system closes its file then, which wakes whoever watches it.
 
+use std::cell::Cell;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -30,6 +31,8 @@ pub struct Waiter {
     pub reason: String,
     /// Its file.
     pub path: PathBuf,
+    /// Whether it waits, once that was looked for.
+    is_alive: Cell<Option<bool>>,
 }
 
 /// A place in the queue, which is left when this is dropped.
@@ -99,13 +102,23 @@ pub fn list(dir: &Path) -> io::Result<Vec<Waiter>> {
 }
 
 impl Waiter {
-    /// True while it waits.
+    /// True if it waits: looked for once, for a turn is one moment.
     pub fn is_alive(&self) -> bool {
-        match files::open_if_there(&self.path) {
-            Ok(Some(file)) => files::is_locked(&file).unwrap_or(true),
-            Ok(None) => false,
-            Err(_) => true,
+        if let Some(is_alive) = self.is_alive.get() {
+            return is_alive;
         }
+        let is_alive = is_held(&self.path);
+        self.is_alive.set(Some(is_alive));
+        is_alive
+    }
+}
+
+/// True while the waiter that has this file lives.
+pub fn is_held(path: &Path) -> bool {
+    match files::open_if_there(path) {
+        Ok(Some(file)) => files::is_locked(&file).unwrap_or(true),
+        Ok(None) => false,
+        Err(_) => true,
     }
 }
 
@@ -161,7 +174,16 @@ fn parse(bytes: &[u8], number: u64, path: PathBuf, scanner: &mut Scanner) -> Opt
     });
     whole.ok().filter(|&whole| whole)?;
     let patterns = lease::texts(paths, globs).filter_map(|(text, is_literal)| lease::pattern(&text, is_literal)).collect();
-    Some(Waiter { number, agent_id: agent_id?, mode: mode?, patterns, since: since.unwrap_or(Timestamp::UNIX_EPOCH), reason, path })
+    Some(Waiter {
+        number,
+        agent_id: agent_id?,
+        mode: mode?,
+        patterns,
+        since: since.unwrap_or(Timestamp::UNIX_EPOCH),
+        reason,
+        path,
+        is_alive: Cell::new(None),
+    })
 }
 
 #[cfg(test)]
@@ -183,7 +205,7 @@ mod tests {
         );
         assert!(waiters.iter().all(|waiter| waiter.is_alive() && waiter.patterns == patterns && waiter.reason == "why"));
         drop(one);
-        assert!(!waiters[0].is_alive());
+        assert!(!is_held(&waiters[0].path) && waiters[0].is_alive(), "it was alive at that moment");
         // Killed: the file stays, the lock does not.
         let left = fs::read(&two.path).expect("read");
         let path = two.path.clone();
