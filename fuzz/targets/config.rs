@@ -4,8 +4,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use swarm_common::config::Config;
-use swarm_common::{text, time};
 use swarm_common::limit::Limit;
+use swarm_common::{text, time};
 
 fuzz_target!(|bytes: &[u8]| {
     match Config::parse(bytes) {

@@ -6,9 +6,9 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
+use swarm_common::limit::Limit;
 use swarm_common::platform;
 use swarm_ratelimit::shared;
-use swarm_common::limit::Limit;
 use swarm_ratelimit::window::Taken;
 use tempfile::TempDir;
 
