@@ -1,5 +1,5 @@
 #!/bin/sh
-# A short scene: three agents talk through a store of their own. Each command is printed before what it prints.
+# A short scene: three agents talk through a store of their own, and share a tree. Each command is printed before what it prints.
 # `make demo` runs it; by hand: sh examples/demo.sh with the programs on PATH.
 set -eu
 
@@ -50,6 +50,21 @@ run 'swarm-tail | swarm-filter --from chatty -c'
 say 'A follower prints what comes as it comes, and ends by itself when it has what it wanted.'
 run "(sleep 0.2; swarm-send -q --as agent-0 --to agent-1 'Are you there?') & swarm-tail -f -n 0 | swarm-filter --to agent-1 -m 1 | jq -r .content"
 
+say 'Who edits what? agent-1 takes a lease on all of src/auth. What agent-2 wants meets it, and the answer names a path of both.'
+run "swarm-lock acquire --as agent-1 --reason 'OAuth rewrite' 'src/auth/**'"
+run "swarm-lock acquire --as agent-2 'src/**/l*.rs' || true"
+run "swarm-lock acquire --as agent-2 'src/[a-m]*.rs'"
+
+say 'It waits in the queue instead, and has it as soon as agent-1 gives it back. The lease is held while a command runs.'
+run "(until swarm-lock list | grep -q '\"waiters\":1'; do :; done; swarm-lock release --as agent-1 --all) &
+swarm-lock run --as agent-2 --wait=1m 'src/**/l*.rs' -- echo 'agent-2 works'; wait"
+
+say 'agent-1 left something locked and went home. It is taken away, and agent-1 is told.'
+run "swarm-lock acquire --as agent-1 --ttl 8h docs"
+run "swarm-lock release --as agent-2 --force --reason 'agent-1 went home' docs"
+run "swarm-lock renew --as agent-1 || true"
+run "swarm-tail | swarm-filter --type stolen,locked | jq -r .content"
+
 say 'All of it is plain text.'
-run 'ls .swarm .swarm/journal'
+run 'ls .swarm .swarm/journal .swarm/locks/held'
 run 'tail -n 1 .swarm/journal/*.ndjson'
