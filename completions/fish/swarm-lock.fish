@@ -50,6 +50,7 @@ complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand release" -l token 
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand release" -l reason -d 'why it is taken away' -r -f
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand release" -l as -d 'who I am (default: $SWARM_AGENT)' -r -f
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand release" -l store -d 'the swarm\'s store (default: $SWARM_STORE, else .swarm)' -r -f -a "(__fish_complete_directories)"
+complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand release" -s 0 -l null -d '\'-\' reads names that end with a NUL'
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand release" -l all -d 'all of them'
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand release" -l force -d 'take it from another, who is told; needs --reason'
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand release" -s h -l help -d 'this page'
@@ -57,6 +58,7 @@ complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand renew" -l token -d
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand renew" -l ttl -d 'so long from now (default: 5m)' -r -f
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand renew" -l as -d 'who I am (default: $SWARM_AGENT)' -r -f
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand renew" -l store -d 'the swarm\'s store (default: $SWARM_STORE, else .swarm)' -r -f -a "(__fish_complete_directories)"
+complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand renew" -s 0 -l null -d '\'-\' reads names that end with a NUL'
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand renew" -l all -d 'all of them'
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand renew" -s h -l help -d 'this page'
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand run" -l ttl -d 'for so long, unless it is renewed (default: 5m)' -r -f
@@ -71,6 +73,7 @@ complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand who" -l as -d 'who
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand who" -l store -d 'the swarm\'s store (default: $SWARM_STORE, else .swarm)' -r -f -a "(__fish_complete_directories)"
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand who" -l shared -d 'ask for those who would not share it'
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand who" -l literal -d 'every character is itself: no globs'
+complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand who" -s 0 -l null -d '\'-\' reads names that end with a NUL'
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand who" -s h -l help -d 'this page'
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand list" -l agent -d 'those of one agent' -r -f
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand list" -l store -d 'the swarm\'s store (default: $SWARM_STORE, else .swarm)' -r -f -a "(__fish_complete_directories)"

@@ -174,12 +174,22 @@ pub struct Acquire {
 /// Which of one's leases.
 #[derive(Debug, Args)]
 pub struct Chosen {
-    /// paths and globs, as they were asked for
+    /// paths and globs, as they were asked for; '-' reads them from standard input
     #[arg(
         value_name = "PATH",
-        long_help = "Paths and globs, written as when they were asked for. A part of a lease can be named; the rest stays."
+        long_help = "Paths and globs, written as when they were asked for. A part of a lease can be named; the rest stays. '-' \
+                     reads them from standard input, one a line."
     )]
     pub paths: Vec<OsString>,
+
+    /// '-' reads names that end with a NUL
+    #[arg(
+        short = '0',
+        long = "null",
+        help_heading = WHAT,
+        long_help = "With '-': the names on standard input end with a NUL instead of a newline, as git diff -z writes them."
+    )]
+    pub null: bool,
 
     /// the grant of this token
     #[arg(long, value_name = "N", conflicts_with_all = ["paths", "all"], help_heading = WHAT, long_help = "The grant that has this fencing token.")]
@@ -275,8 +285,12 @@ pub struct Run {
 #[derive(Debug, Args)]
 #[command(after_help = "Example:  swarm-lock who src/auth/login.rs || echo 'not now'")]
 pub struct Who {
-    /// paths and globs
-    #[arg(value_name = "PATH", required = true, long_help = "A path, which covers everything below it too, or a glob.")]
+    /// paths and globs; '-' reads them from standard input, one a line
+    #[arg(
+        value_name = "PATH",
+        required = true,
+        long_help = "A path, which covers everything below it too, or a glob. '-' reads them from standard input, one a line."
+    )]
     pub paths: Vec<OsString>,
 
     /// ask for those who would not share it
@@ -286,6 +300,15 @@ pub struct Who {
     /// every character is itself: no globs
     #[arg(long, help_heading = WHAT, long_help = "Take every argument literally. An argument that names an existing file is, also without this.")]
     pub literal: bool,
+
+    /// '-' reads names that end with a NUL
+    #[arg(
+        short = '0',
+        long = "null",
+        help_heading = WHAT,
+        long_help = "With '-': the names on standard input end with a NUL instead of a newline, as git diff -z writes them."
+    )]
+    pub null: bool,
 
     #[command(flatten)]
     #[allow(missing_docs)]

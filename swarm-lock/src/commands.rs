@@ -189,18 +189,11 @@ fn acquire(options: cli::Acquire) -> Result<Exit, Failure> {
     let agent_id = own(&caller)?;
     let wait = limit(asking.wait.as_deref())?;
     let tie = pid.map(living).transpose()?;
-    let paths = match paths.as_slice() {
-        [one] if one == "-" => {
-            let names = names(null)?;
-            if names.is_empty() {
-                exit::say(NAME, "no paths on standard input: nothing to acquire");
-                return Ok(Exit::Yes);
-            }
-            names
-        }
-        _ if null => return Err(Failure::wrong("-0 is about names on standard input").hint("swarm-lock acquire -0 -")),
-        _ => paths,
-    };
+    let paths = given(paths, null)?;
+    if paths.is_empty() {
+        exit::say(NAME, "no paths on standard input: nothing to acquire");
+        return Ok(Exit::Yes);
+    }
     let swarm = Swarm::open(&caller.place)?;
     let request = request(&swarm.place, agent_id, &asking, &paths, tie)?;
     let mut out = Out::stdout()?;
@@ -253,6 +246,15 @@ fn living(pid: u32) -> Result<Process, Failure> {
     found.ok_or_else(|| Failure::wrong(format!("--pid {pid}: no such process is alive")))
 }
 
+/// The arguments; of a '-' alone, the names on standard input.
+fn given(paths: Vec<OsString>, null: bool) -> Result<Vec<OsString>, Failure> {
+    match paths.as_slice() {
+        [one] if one == "-" => names(null),
+        _ if null => Err(Failure::wrong("-0 is about names on standard input").hint("give '-' as the path")),
+        _ => Ok(paths),
+    }
+}
+
 /// The names on standard input.
 fn names(null: bool) -> Result<Vec<OsString>, Failure> {
     let mut bytes = Vec::new();
@@ -267,13 +269,17 @@ fn names(null: bool) -> Result<Vec<OsString>, Failure> {
 }
 
 fn release(options: cli::Release) -> Result<Exit, Failure> {
-    let cli::Release { chosen, force, reason: why, caller } = options;
+    let cli::Release { mut chosen, force, reason: why, caller } = options;
     let agent_id = own(&caller)?;
     let why = reason(why.as_deref())?;
     if force && why.trim().is_empty() {
         return Err(Failure::wrong("--reason has an empty value").hint("its holder is shown it"));
     }
     let swarm = Swarm::open(&caller.place)?;
+    if read_in(&mut chosen)? && chosen.paths.is_empty() {
+        exit::say(NAME, "no paths on standard input: nothing to give back");
+        return Ok(Exit::Yes);
+    }
     let which =
         which(&swarm.place, &chosen)?.ok_or_else(|| Failure::wrong("which? Nothing was named").hint("paths, --token N or --all"))?;
     let mut aside = Aside::default();
@@ -283,15 +289,26 @@ fn release(options: cli::Release) -> Result<Exit, Failure> {
 }
 
 fn renew(options: cli::Renew) -> Result<Exit, Failure> {
-    let cli::Renew { chosen, ttl: span, caller } = options;
+    let cli::Renew { mut chosen, ttl: span, caller } = options;
     let agent_id = own(&caller)?;
     let ttl = ttl(&span)?;
     let swarm = Swarm::open(&caller.place)?;
+    if read_in(&mut chosen)? && chosen.paths.is_empty() {
+        exit::say(NAME, "no paths on standard input: nothing to prolong");
+        return Ok(Exit::Yes);
+    }
     let which = which(&swarm.place, &chosen)?.unwrap_or(Which::All);
     let mut aside = Aside::default();
     let done = swarm.leases.renew(&agent_id, &which, ttl, None, aside.heard(), &mut note);
     aside.say();
     finish(&agent_id, &done?, "renewed", "", &chosen)
+}
+
+/// Takes the names from standard input, where '-' says so: true then.
+fn read_in(chosen: &mut Chosen) -> Result<bool, Failure> {
+    let is_stdin = chosen.paths == ["-"];
+    chosen.paths = given(std::mem::take(&mut chosen.paths), chosen.null)?;
+    Ok(is_stdin)
 }
 
 fn which(place: &Place, chosen: &Chosen) -> Result<Option<Which>, Failure> {
@@ -332,7 +349,8 @@ fn finish(agent_id: &str, done: &Done, status: &str, force: &str, chosen: &Chose
 }
 
 fn who(options: cli::Who) -> Result<Exit, Failure> {
-    let cli::Who { paths, shared, literal, caller } = options;
+    let cli::Who { paths, shared, literal, null, caller } = options;
+    let paths = given(paths, null)?;
     let agent_id = identity::own(caller.own.as_deref())?;
     let Some(swarm) = Swarm::look(&caller.place)? else { return Ok(Exit::Yes) };
     let patterns = patterns(&swarm.place, &paths, literal)?;

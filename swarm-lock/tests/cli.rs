@@ -288,6 +288,14 @@ fn names_come_from_standard_input_by_lines_or_by_nuls() {
     tree.lock(&["acquire", "--as", "a", "-"]).write_stdin(many).assert().code(2).stderr(contains("at most 10000"));
     tree.lock(&["acquire", "--as", "a", "-"]).write_stdin("a\0b\n").assert().code(2).stderr(contains("a NUL is in no path"));
     tree.lock(&["acquire", "--as", "a", "-"]).write_stdin(&b"\xff\n"[..]).assert().code(2).stderr(contains("not UTF-8"));
+    // The same names can be asked about, and given back.
+    let mut who = tree.lock(&["who", "--as", "b", "-0", "--literal", "-"]);
+    who.write_stdin("x[1]\0free\0");
+    assert_eq!(all(&answers(who).1, "path"), ["x[1]"]);
+    tree.lock(&["release", "--as", "a", "-0", "-"]).write_stdin("x[1]\0y\nz\0").assert().success();
+    tree.lock(&["renew", "--as", "a", "-"]).write_stdin("c\n").assert().success();
+    tree.lock(&["release", "--as", "a", "-"]).write_stdin("").assert().success().stderr(contains("nothing to give back"));
+    assert_eq!(tree.ask(&["release", "--as", "a", "--all"]).0, 0);
     let many: String = (0..10_000).map(|n| format!("d{}/f{n}\n", n % 50)).collect();
     tree.lock(&["acquire", "--as", "big", "-"]).write_stdin(many).assert().success();
     assert_eq!(tree.ask(&["who", "d7/f57"]).0, 1);
