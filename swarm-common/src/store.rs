@@ -3,9 +3,9 @@
 
 use std::env;
 use std::ffi::OsStr;
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::geteuid;
@@ -41,7 +41,11 @@ impl Store {
     pub fn open(given: Option<&OsStr>) -> Result<Store, Failure> {
         let dir = place(given)?;
         make(&dir)?;
-        Store::at(dir)
+        let store = Store::at(dir)?;
+        // Made by hand, perhaps, or by somebody who was stopped in the midst of it. Where it cannot be written (a read-only disk), git is not
+        // our worry.
+        let _ = ignore(&store.dir);
+        Ok(store)
     }
 
     /// As [`Store::open`], for who only looks: where there is no store yet, none is made, and `None` is the answer.
@@ -220,13 +224,18 @@ fn make(dir: &Path) -> Result<(), Failure> {
     files::create_dir(dir).and_then(|()| ignore(dir)).map_err(failed)
 }
 
-/// Keeps git out of it. Another process may do the same at the same time.
+/// Keeps git out of it, where the user has not written down what git shall do. Another process may do the same at the same time: both write
+/// the same bytes to the same place.
 fn ignore(dir: &Path) -> io::Result<()> {
-    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(dir.join(".gitignore")) {
-        Ok(mut file) => file.write_all(b"*\n"),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(error),
+    let path = dir.join(".gitignore");
+    match fs::symlink_metadata(&path) {
+        // Empty, it is what a full disk or a kill left of ours; and its first byte alone would do.
+        Ok(meta) if meta.is_file() && meta.len() == 0 => {}
+        Ok(_) => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
     }
+    files::open_or_create(&path)?.write_all(b"*\n")
 }
 
 /// Refuses what others could use to read or write in our name.
@@ -251,10 +260,6 @@ fn check(dir: &Path) -> Result<(), Failure> {
         return Err(refused(why).hint(format!("chmod 700 {shown}")));
     }
     if dir.file_name() == Some(OsStr::new(NAME)) {
-        // Made by hand, perhaps. Where it cannot be written (a read-only disk), git is not our worry.
-        if !dir.join(".gitignore").exists() {
-            let _ = ignore(dir);
-        }
         return Ok(());
     }
     match stranger(dir) {

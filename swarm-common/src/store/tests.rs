@@ -28,6 +28,27 @@ fn a_missing_store_is_made_for_its_owner_alone_and_git_ignores_it() {
 }
 
 #[test]
+fn a_gitignore_that_was_not_written_is_written_by_the_next_and_a_users_own_is_left() {
+    // A full disk, or a kill, at the one moment left a store open to git for ever.
+    let top = tempfile::tempdir().expect("a directory");
+    for name in [NAME, "store"] {
+        let dir = top.path().join(name);
+        let path = dir.join(".gitignore");
+        files::create_dir(&dir).expect("made");
+        for (before, after) in [(None, "*\n"), (Some(""), "*\n"), (Some("# commit it\n"), "# commit it\n"), (Some("*"), "*")] {
+            let _ = fs::remove_file(&path);
+            before.map_or(Ok(()), |text| fs::write(&path, text)).expect("written");
+            open(&dir).expect("opened");
+            assert_eq!(fs::read_to_string(&path).expect("there"), after, "{name}: {before:?}");
+        }
+        fs::remove_file(&path).expect("removed");
+        symlink(top.path().join("nowhere"), &path).expect("linked");
+        open(&dir).expect("opened");
+        assert!(!top.path().join("nowhere").exists(), "a link is the user's own too");
+    }
+}
+
+#[test]
 fn a_link_a_file_a_store_that_others_may_write_to_and_one_of_another_user_are_refused() {
     let top = tempfile::tempdir().expect("a directory");
     let real = top.path().join("real");
