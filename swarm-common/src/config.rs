@@ -1,11 +1,15 @@
 //! `config.toml` of a store: optional, every value has a default, and a slip in it is told with its line, by every
 //! tool, whether it uses what is wrong or not.
 
+use std::fmt;
 use std::io::{self, Read};
+use std::marker::PhantomData;
 use std::path::Path;
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, de};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use toml::Value;
 
 use crate::exit::Failure;
@@ -29,7 +33,7 @@ pub struct Config {
 
 /// `[send]`
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default, expecting = "the keys of [send]")]
+#[serde(deny_unknown_fields, default)]
 pub struct Send {
     /// `rate = "10/60s"`: at most so many messages of one sender in any such span. Unset: no limit.
     #[serde(deserialize_with = "rate")]
@@ -38,7 +42,7 @@ pub struct Send {
 
 /// `[lock]`
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default, expecting = "the keys of [lock]")]
+#[serde(deny_unknown_fields, default)]
 pub struct Lock {
     /// `events = false`: what happens to leases is not told in the journal.
     pub events: bool,
@@ -56,13 +60,16 @@ impl Default for Lock {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Written {
+    #[serde(deserialize_with = "table")]
     journal: Journal,
+    #[serde(deserialize_with = "table")]
     send: Send,
+    #[serde(deserialize_with = "table")]
     lock: Lock,
 }
 
 #[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default, expecting = "the keys of [journal]")]
+#[serde(deny_unknown_fields, default)]
 struct Journal {
     #[serde(deserialize_with = "bytes_from_1")]
     segment_bytes: Option<u64>,
@@ -70,6 +77,23 @@ struct Journal {
     keep_bytes: Option<u64>,
     #[serde(deserialize_with = "span")]
     keep_age: Option<Duration>,
+}
+
+/// A table, and not a list, which serde would take as one by the order of its keys.
+fn table<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<T, D::Error> {
+    struct Keys<T>(PhantomData<T>);
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Keys<T> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a table: its name in brackets, and a line for each key")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, keys: A) -> Result<T, A::Error> {
+            T::deserialize(MapAccessDeserializer::new(keys))
+        }
+    }
+    from.deserialize_map(Keys(PhantomData))
 }
 
 fn bytes<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
@@ -126,7 +150,14 @@ impl Config {
     /// Status 2 for what is wrong in it, with the line; 3 when it cannot be read.
     pub fn read(path: &Path) -> Result<Config, Failure> {
         let failed = |error: io::Error| Failure::io(format_args!("read {}", path.display()), &error);
-        let Some(file) = files::open_if_there(path).map_err(failed)? else { return Ok(Config::default()) };
+        let Some(file) = files::open_if_there(path).map_err(failed)? else {
+            // A link to a file that is gone: somebody configured something.
+            return if path.is_symlink() {
+                Err(failed(io::Error::other("it is a link to a file that is not there")))
+            } else {
+                Ok(Config::default())
+            };
+        };
         let mut bytes = Vec::new();
         file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
         Config::parse(&bytes).map_err(|why| Failure::wrong(format!("{}{why}", path.display())).hint("what can stand there: man swarm"))
@@ -165,6 +196,17 @@ mod tests {
     }
 
     #[test]
+    fn a_link_to_a_file_that_is_gone_is_not_the_defaults() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("config.toml");
+        std::os::unix::fs::symlink("gone", &path).expect("linked");
+        let failure = Config::read(&path).expect_err("told");
+        assert!(failure.exit.status() == 3 && failure.what.contains("config.toml: it is a link"), "{failure:?}");
+        std::fs::write(dir.path().join("gone"), "[send]\nrate = \"10/60s\"\n").expect("written");
+        assert_eq!(Config::read(&path).expect("read").send.rate, Some(Limit::DEFAULT));
+    }
+
+    #[test]
     fn every_key_is_read() {
         let text = b"[journal]\nsegment_bytes = 65536\nkeep_bytes = 1_000_000\nkeep_age = \"30d\"\n[send]\nrate = \"10/60s\"\n\
             [lock]\nevents = false\nper_worktree = true\n";
@@ -189,7 +231,10 @@ mod tests {
             (b"[send]\nrate = \"ten\"\n", ":2: ", "'ten' is no rate (a count and a span, like 10/60s or 100/1h)"),
             (b"[send]\nrate = \"0/60s\"\n", ":2: ", "a limit of 0 records"),
             (b"[lock]\nevents = \"no\"\n", ":2: ", "boolean"),
-            (b"send = 3\n", ":1: ", "the keys of [send]"),
+            (b"send = 3\n", ":1: ", "a table"),
+            (b"\nsend = [\"1/1h\"]\n", ":2: ", "sequence, expected a table"),
+            (b"lock = [false, true]\n", ":1: ", "sequence, expected a table"),
+            (b"[lock]\n[[journal]]\n", ":2: ", "sequence, expected a table"),
             (b"[send\n", ":1: ", ""),
             (b"# \xff", ":1: ", "not UTF-8"),
         ] {
