@@ -13,7 +13,7 @@ mod name;
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -178,8 +178,8 @@ fn sweep_if_due(dir: &Path) {
     // The wall clock will do here: stepped, it makes a sweep come early or late, and a sweep removes only what is idle by the other clock.
     let is_recent = fs::metadata(&swept)
         .is_ok_and(|meta| meta.modified().is_ok_and(|at| SystemTime::now().duration_since(at).is_ok_and(|age| age < IDLE)));
-    // Cut to nothing: that moves its time on, also where it is empty already.
-    let touch = || OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&swept);
+    // What is no regular file is not waited for: then nobody sweeps here.
+    let touch = || files::open_or_create(&swept).and_then(|file| file.set_modified(SystemTime::now()));
     if is_recent || touch().is_err() {
         return;
     }
@@ -331,3 +331,17 @@ mod tests {
         assert_eq!(passed, 50);
     }
 }
+    #[test]
+    fn a_pipe_in_the_place_of_the_sweeps_mark_keeps_nobody_waiting() {
+        // To open it for writing waited for a reader: every sender that had no window yet hung.
+        let dir = tempfile::tempdir().expect("a directory");
+        let mark = dir.path().join(SWEPT);
+        nix::unistd::mkfifo(&mark, nix::sys::stat::Mode::S_IRWXU).expect("made");
+        let aged = nix::sys::time::TimeVal::new(0, 0);
+        nix::sys::stat::utimes(&mark, &aged, &aged).expect("aged");
+        let (tell, told) = std::sync::mpsc::channel();
+        let place = dir.path().to_path_buf();
+        std::thread::spawn(move || tell.send(is_yes(take(&place, "new", &Limit::DEFAULT, 1, &mut quiet))));
+        assert_eq!(told.recv_timeout(Duration::from_secs(60)), Ok(true));
+    }
+
