@@ -16,7 +16,7 @@ use std::time::Duration;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::exit::{self, Exit, Failure};
-use crate::{platform, text};
+use crate::text;
 
 /// The longest line that is a record, in bytes, without its newline (DESIGN 2).
 pub const LINE_BYTES_MAX: usize = 65_536;
@@ -254,7 +254,6 @@ impl Out<File> {
     /// # Errors
     /// Status 3 when the process may not have another descriptor.
     pub fn stdout() -> Result<Self, Failure> {
-        platform::survive_file_size_limit();
         let stdout = io::stdout();
         let clean = stdout.is_terminal();
         let fd = stdout.as_fd().try_clone_to_owned().map_err(|error| Failure::io("use standard output", &error))?;

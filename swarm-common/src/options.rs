@@ -7,8 +7,7 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 
 use crate::exit::{Exit, Failure};
-use crate::ndjson;
-use crate::time;
+use crate::{ndjson, platform, time};
 
 /// One option.
 #[derive(Clone, Copy, Debug)]
@@ -109,6 +108,8 @@ pub fn run(
     args: impl IntoIterator<Item = OsString>,
     job: impl FnOnce(Vec<Given>) -> Result<Exit, Failure>,
 ) -> Result<Exit, Failure> {
+    // Before anything is written, be it into the store.
+    platform::survive_file_size_limit();
     match parse(tool, args)? {
         Call::Print(page) => ndjson::print(&page),
         Call::Run(given) => job(given),

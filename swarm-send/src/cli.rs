@@ -8,7 +8,7 @@ use clap::error::ErrorKind;
 use clap::{ArgAction, CommandFactory, Parser};
 use swarm_common::exit::{Exit, Failure};
 use swarm_common::message::{self, Message};
-use swarm_common::{ndjson, options};
+use swarm_common::{ndjson, options, platform};
 
 /// The program's name.
 pub const NAME: &str = "swarm-send";
@@ -202,6 +202,8 @@ pub struct Request {
 /// # Errors
 /// As [`crate::send`]; status 2 for a wrong call.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<Exit, Failure> {
+    // Before anything is written, be it into the store.
+    platform::survive_file_size_limit();
     match Options::try_parse_from(args) {
         Ok(options) => crate::send(request(options)?),
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {

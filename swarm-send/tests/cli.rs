@@ -549,3 +549,16 @@ fn a_small_file_system_that_is_full_is_told_and_nothing_is_torn() {
     assert!(kept == sent || kept == sent + 1, "{out}");
     assert_eq!(lines[2], "\\n");
 }
+
+#[test]
+fn a_file_size_limit_on_a_new_store_is_told_and_the_store_is_whole_afterwards() {
+    // SIGXFSZ ended it without a word, and the empty .gitignore kept git open to the store for ever.
+    let swarm = Swarm::new();
+    let command = format!("ulimit -f 0; exec {} --as a --to b hello 2>&1 | cat", env!("CARGO_BIN_EXE_swarm-send"));
+    let output = Command::new("bash").args(["-c", &command]).env("SWARM_STORE", swarm.store()).output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stdout).contains("make the store"), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("File too large"), "{output:?}");
+    assert_eq!(fs::read_to_string(swarm.store().join(".gitignore")).unwrap(), "");
+    swarm.to_one(&["hello"]).assert().success();
+    assert_eq!(fs::read_to_string(swarm.store().join(".gitignore")).unwrap(), "*\n");
+}
