@@ -1,6 +1,6 @@
 //! The lines on standard output: what became of each record (DESIGN 8).
 
-use swarm_common::exit::Failure;
+use swarm_common::exit::{Exit, Failure};
 use swarm_common::json;
 
 /// `{"status":"accepted","seq":7,"msg_id":"..","recipients":["a"]}`; a repeated one says so.
@@ -53,7 +53,8 @@ pub struct Refusal {
 
 impl From<Failure> for Refusal {
     fn from(failure: Failure) -> Refusal {
-        Refusal { status: REFUSED, failure, retry_after_ms: None }
+        let status = if failure.exit == Exit::System { FAILED } else { REFUSED };
+        Refusal { status, failure, retry_after_ms: None }
     }
 }
 

@@ -1,6 +1,8 @@
 //! All of standard input as one content.
 
-use std::io::Read;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::AsFd;
 
 use swarm_common::exit::Failure;
 use swarm_common::message::CONTENT_BYTES_MAX;
@@ -14,7 +16,23 @@ const COUNTED_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// # Errors
 /// Status 2 when it is no text or over the limit; 3 when it cannot be read.
 pub fn from_stdin() -> Result<String, Failure> {
-    read(ndjson::stdin()?)
+    read(Waiting(ndjson::stdin()?))
+}
+
+/// Programs that never block (node, asyncio) share their pipes with us as they are: then it is waited for what comes.
+struct Waiting(File);
+
+impl Read for Waiting {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.0.read(to) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ndjson::wait_for_input(self.0.as_fd(), None).map_err(|failure| io::Error::other(failure.what))?;
+                }
+                done => return done,
+            }
+        }
+    }
 }
 
 fn read(mut from: impl Read) -> Result<String, Failure> {

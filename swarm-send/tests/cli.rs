@@ -551,6 +551,33 @@ fn a_small_file_system_that_is_full_is_told_and_nothing_is_torn() {
 }
 
 #[test]
+fn a_text_on_a_standard_input_that_does_not_block_is_waited_for_and_one_that_cannot_be_read_has_failed() {
+    // "Resource temporarily unavailable", and the answer said `refused`.
+    let swarm = Swarm::new();
+    let (input, mut writer) = std::io::pipe().unwrap();
+    fcntl(&input, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_swarm-send"));
+    child.args(["-q", "--as", "a", "--to", "b", "-"]).env("SWARM_STORE", swarm.store()).stdin(input);
+    let mut child = child.spawn().unwrap();
+    writer.write_all(b"one ").unwrap();
+    // Where the system does not tell, a second is enough.
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(1);
+    let is_asleep = |id| fs::read_to_string(format!("/proc/{id}/wchan")).is_ok_and(|wchan| wchan.contains("poll"));
+    while !is_asleep(child.id()) && child.try_wait().unwrap().is_none() && std::time::Instant::now() < deadline {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    writer.write_all(b"two").unwrap();
+    drop(writer);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(swarm.stored()[0]["content"], "one two");
+    // A directory cannot be read.
+    let mut call = Command::new(env!("CARGO_BIN_EXE_swarm-send"));
+    call.args(["--as", "a", "--to", "b", "-"]).env("SWARM_STORE", swarm.store()).stdin(fs::File::open("/").unwrap());
+    let output = call.output().unwrap();
+    assert_eq!((output.status.code(), &records(&output.stdout)[0]["status"]), (Some(3), &json!("failed")));
+}
+
+#[test]
 fn a_file_size_limit_on_a_new_store_is_told_and_the_store_is_whole_afterwards() {
     // SIGXFSZ ended it without a word, and the empty .gitignore kept git open to the store for ever.
     let swarm = Swarm::new();
