@@ -70,7 +70,8 @@ fn one(store: &Store, gate: &mut Gate, mut batch: Batch, content: Result<String,
     };
     batch.push(Origin::default(), accepted);
     batch.store(&store.journal(), &mut |told| match told {
-        Told::Answer(line) => print(line),
+        // Who cannot read the answer may still want to know what became of the message.
+        Told::Answer(line) => print(line).map_err(|failure| failure.hint(format!("the answer was: {}", String::from_utf8_lossy(line)))),
         Told::Refused(_, refusal) => {
             let _ = print(&answer::refused(None, refusal));
             Err(refusal.failure.clone())

@@ -125,7 +125,7 @@ impl Stream<'_> {
             return Ok(());
         }
         let Stream { journal, out, rejects, batch, worst, .. } = self;
-        let mut print = |line: &[u8]| out.as_mut().map_or(Ok(()), |out| out.line(line));
+        let mut print = |line: &[u8]| out.as_mut().map_or(Ok(()), |out| out.line(line)).map_err(unheard);
         let told = batch.store(journal, &mut |told| match told {
             Told::Answer(line) => print(line),
             Told::Refused(Origin { number, line }, refusal) => {
@@ -133,9 +133,14 @@ impl Stream<'_> {
                 refuse(rejects, worst, number.unwrap_or(0), line, refusal).and(printed)
             }
         });
-        let flushed = out.as_mut().map_or(Ok(()), Out::flush);
+        let flushed = out.as_mut().map_or(Ok(()), Out::flush).map_err(unheard);
         told.and(flushed)
     }
+}
+
+/// The answers do not get out: which says nothing about what they answer.
+fn unheard(failure: Failure) -> Failure {
+    failure.hint("answers are lost, and what they told of is stored: sent again under the same msg_id, it is not stored twice")
 }
 
 /// Keeps and tells a refused line, which may end the stream.

@@ -578,6 +578,25 @@ fn a_text_on_a_standard_input_that_does_not_block_is_waited_for_and_one_that_can
 }
 
 #[test]
+fn an_answer_that_cannot_be_printed_is_told_for_the_message_is_stored() {
+    let swarm = Swarm::new();
+    let send = |args: &[&str], input: Stdio| {
+        let mut call = Command::new(env!("CARGO_BIN_EXE_swarm-send"));
+        call.args(["--as", "a", "--to", "b"]).args(args).env("SWARM_STORE", swarm.store()).stdin(input);
+        let output = call.stdout(fs::File::options().write(true).open("/dev/full").unwrap()).output().unwrap();
+        assert_eq!(output.status.code(), Some(3));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let said = send(&["hello"], Stdio::null());
+    assert!(said.contains("No space left") && said.contains("the answer was: {\"status\":\"accepted\",\"seq\":1,"), "{said}");
+    let path = swarm.0.path().join("records");
+    fs::write(&path, "{\"content\":\"x\"}\n").unwrap();
+    let said = send(&[], fs::File::open(&path).unwrap().into());
+    assert!(said.contains("answers are lost, and what they told of is stored") && said.contains("stopped at line 1"), "{said}");
+    assert_eq!(swarm.stored().len(), 2);
+}
+
+#[test]
 fn a_file_size_limit_on_a_new_store_is_told_and_the_store_is_whole_afterwards() {
     // SIGXFSZ ended it without a word, and the empty .gitignore kept git open to the store for ever.
     let swarm = Swarm::new();
