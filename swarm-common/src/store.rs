@@ -60,6 +60,17 @@ impl Store {
         Store::at(dir).map(Some)
     }
 
+    /// As [`Store::open`], for who only looks: where there is no store yet, none is made, and it is one with nothing in it.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn look(given: Option<&OsStr>) -> Result<Store, Failure> {
+        match Store::open_to_read(given)? {
+            Some(store) => Ok(store),
+            None => Ok(Store { dir: place(given)?, config: Config::default() }),
+        }
+    }
+
     fn at(dir: PathBuf) -> Result<Store, Failure> {
         check(&dir)?;
         let config = Config::read(&dir.join("config.toml"))?;
@@ -81,12 +92,22 @@ impl Store {
         Journal::at(self.dir.join("journal"), self.config.journal.clone())
     }
 
+    /// Where cursors lie, which may be missing.
+    pub fn cursors_place(&self) -> PathBuf {
+        self.dir.join("cursors")
+    }
+
     /// Where cursors lie.
     ///
     /// # Errors
     /// Status 3 when it is missing and cannot be made.
     pub fn cursors_dir(&self) -> Result<PathBuf, Failure> {
-        self.below("cursors")
+        made(self.cursors_place())
+    }
+
+    /// Where shared rate limits lie, which may be missing.
+    pub fn rate_place(&self) -> PathBuf {
+        self.dir.join("rate")
     }
 
     /// Where shared rate limits lie.
@@ -94,7 +115,7 @@ impl Store {
     /// # Errors
     /// Status 3 when it is missing and cannot be made.
     pub fn rate_dir(&self) -> Result<PathBuf, Failure> {
-        self.below("rate")
+        made(self.rate_place())
     }
 
     /// Where the leases lie.
@@ -102,7 +123,7 @@ impl Store {
     /// # Errors
     /// Status 3 when it is missing and cannot be made.
     pub fn locks_dir(&self) -> Result<PathBuf, Failure> {
-        self.below("locks")
+        made(self.dir.join("locks"))
     }
 
     /// What lease paths are relative to (DESIGN 4): the directory that holds `.swarm`; where the store has another name, the top of the git
@@ -120,12 +141,12 @@ impl Store {
     pub fn worktree(&self) -> Option<String> {
         worktree(&here().ok()?)
     }
+}
 
-    fn below(&self, name: &str) -> Result<PathBuf, Failure> {
-        let dir = self.dir.join(name);
-        files::create_dir(&dir).map_err(|error| Failure::io(format_args!("make {}", dir.display()), &error))?;
-        Ok(dir)
-    }
+/// A directory of the store, made where it is missing.
+fn made(dir: PathBuf) -> Result<PathBuf, Failure> {
+    files::create_dir(&dir).map_err(|error| Failure::io(format_args!("make {}", dir.display()), &error))?;
+    Ok(dir)
 }
 
 /// The current directory: without a symbolic link in it, as getcwd(2) tells it.

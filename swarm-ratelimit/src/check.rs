@@ -34,7 +34,8 @@ pub struct Question {
 /// Status 3 when the store or the window cannot be used.
 pub fn run(question: &Question) -> Result<Exit, Failure> {
     let Question { key, by, limit, takes, store } = question;
-    let dir = Store::open(store.as_deref())?.rate_dir()?;
+    // Who only asks makes nothing.
+    let dir = if *takes { Store::open(store.as_deref())?.rate_dir()? } else { Store::look(store.as_deref())?.rate_place() };
     let mut shared = Shared::new(dir, by.field(), *limit)?;
     // As in a stream, and in swarm-send: in upper or lower case it is one agent.
     let folded = key.as_ref().map(|key| if *by == By::Sender { key.to_ascii_lowercase() } else { key.clone() });

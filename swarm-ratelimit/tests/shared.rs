@@ -36,7 +36,7 @@ impl Store {
     }
 
     fn windows(&self) -> Vec<String> {
-        let entries = fs::read_dir(self.dir().join("rate")).unwrap();
+        let Ok(entries) = fs::read_dir(self.dir().join("rate")) else { return Vec::new() };
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).filter(|name| !name.starts_with('.')).collect()
     }
 }
@@ -242,4 +242,20 @@ fn a_window_that_fails_in_mid_stream_is_a_failure_and_what_passed_stays_passed()
 /// Takes a directory away; for root too, whom no mode would stop.
 fn break_dir(dir: &Path) {
     fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
+fn a_question_makes_nothing_and_a_file_size_limit_on_a_window_is_told() {
+    // A question made the store; and SIGXFSZ ended a take without a word.
+    let store = Store::new();
+    let (answer, status) = store.check(&["deploy"]);
+    assert_eq!((&answer["allowed"], status, store.dir().exists()), (&true.into(), Some(0), false));
+    assert_eq!(store.check(&["deploy", "--take"]).1, Some(0));
+    let command = format!(
+        "ulimit -f 0; exec {} check other --take --store {} 2>&1 | cat",
+        env!("CARGO_BIN_EXE_swarm-ratelimit"),
+        store.dir().display()
+    );
+    let output = std::process::Command::new("bash").args(["-c", &command]).output().unwrap();
+    assert!(stdout(&output).contains("File too large"), "{output:?}");
 }

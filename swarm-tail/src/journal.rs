@@ -44,7 +44,9 @@ pub fn print(store: &Store, wanted: &Wanted, out: Out) -> Result<Exit, Failure> 
     let (cursor, begin) = match &wanted.cursor {
         None => (None, begin(&journal, wanted.from)?),
         Some((name, peek)) => {
-            let cursor = Cursor::open(&store.cursors_dir()?, name, *peek == Peek::Yes)?;
+            let is_peek = *peek == Peek::Yes;
+            let dir = if is_peek { store.cursors_place() } else { store.cursors_dir()? };
+            let cursor = Cursor::open(&dir, name, is_peek)?;
             let begin = cursor.next_seq().unwrap_or(0);
             (Some((cursor, name.as_str())), begin)
         }

@@ -21,7 +21,7 @@ use swarm_common::exit::{Exit, Failure};
 use swarm_common::ndjson::Out;
 use swarm_common::store::Store;
 
-use crate::cli::{NAME, Request};
+use crate::cli::{NAME, Peek, Request};
 
 /// Does what a call asks for.
 ///
@@ -30,7 +30,12 @@ use crate::cli::{NAME, Request};
 pub fn tail(request: Request) -> Result<Exit, Failure> {
     let mut out = Out::stdout()?;
     match request {
-        Request::Journal { wanted, store } => journal::print(&Store::open(store.as_deref())?, &wanted, out),
+        Request::Journal { wanted, store } => {
+            // Who waits, or remembers, needs a place for it; who only looks makes nothing.
+            let makes = wanted.is_followed || wanted.cursor.as_ref().is_some_and(|(_, peek)| *peek == Peek::No);
+            let store = if makes { Store::open(store.as_deref()) } else { Store::look(store.as_deref()) };
+            journal::print(&store?, &wanted, out)
+        }
         Request::Files { files, lines, is_followed: false } => files::print(&files, lines, &mut out),
         Request::Files { files, lines, is_followed: true } => follow::run(files, lines, out),
     }

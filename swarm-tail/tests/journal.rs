@@ -32,9 +32,22 @@ fn the_whole_journal_comes_out_byte_for_byte_over_all_its_segments() {
 #[test]
 fn a_new_store_is_empty_and_that_is_no_failure() {
     let place = Place::new();
-    let ended = place.run(&[]);
-    assert_eq!((ended.out.as_str(), ended.said.as_str(), ended.status), ("", "", Some(0)));
+    for (args, said) in [
+        (&[][..], ""),
+        (&["-n", "3"], ""),
+        (&["--since", "1h"], ""),
+        (&["--cursor", "a", "--peek"], ""),
+        (&["--from-seq", "5"], "swarm-tail: seq 5 is not stored yet: the journal is empty\n"),
+    ] {
+        let ended = place.run(args);
+        assert_eq!((ended.out.as_str(), ended.said.as_str(), ended.status), ("", said, Some(0)), "{args:?}");
+        assert!(!place.store().exists(), "who only looks makes nothing: {args:?}");
+    }
+    place.run(&["--cursor", "a"]);
     assert_eq!(fs::metadata(place.store()).unwrap().permissions().mode() & 0o777, 0o700);
+    fs::remove_dir_all(place.store().join("cursors")).unwrap();
+    place.run(&["--cursor", "a", "--peek"]);
+    assert!(!place.store().join("cursors").exists());
 }
 
 #[test]
@@ -225,7 +238,7 @@ fn a_cursor_that_is_garbage_is_told_with_the_way_out_and_left_as_it_is() {
 #[test]
 fn a_journal_that_is_no_directory_is_a_failure_of_the_system() {
     let place = Place::new();
-    assert_eq!(place.seqs(&[]), [0; 0]);
+    fs::create_dir(place.store()).unwrap();
     fs::write(place.store().join("journal"), "").unwrap();
     let ended = place.run(&[]);
     assert_eq!((ended.out.as_str(), ended.status), ("", Some(3)));

@@ -238,6 +238,8 @@ fn who_only_looks_makes_nothing() {
     let dir = top.path().join("a/.swarm");
     let open_to_read = |dir: &Path| Store::open_to_read(Some(dir.as_os_str()));
     assert!(open_to_read(&dir).expect("looked").is_none());
+    let nothing = Store::look(Some(dir.as_os_str())).expect("looked");
+    assert_eq!((nothing.dir(), nothing.journal().bounds().map(|bounds| bounds.next_seq)), (dir.as_path(), Ok(1)));
     assert!(!top.path().join("a").exists());
     open(&dir).expect("made");
     assert!(open_to_read(&dir).expect("looked").is_some_and(|store| store.dir() == dir));
