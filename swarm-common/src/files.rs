@@ -5,6 +5,8 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use fs2::FileExt;
 use nix::fcntl::OFlag;
@@ -65,6 +67,29 @@ pub fn lock_file(file: &File, exclusive: bool) -> io::Result<()> {
     uninterrupted(|| if exclusive { FileExt::lock_exclusive(file) } else { FileExt::lock_shared(file) })
 }
 
+/// Takes the lock of an open file alone, waiting for it until `is_ended`: then false. For who catches a signal to end by it: flock(2) sleeps
+/// through one that is caught, so this looks again and again instead, soon after an instant that the lock is held for, and then seldom.
+///
+/// # Errors
+/// What flock(2) answers.
+pub fn lock_file_until(file: &File, is_ended: &dyn Fn() -> bool) -> io::Result<bool> {
+    let mut pause = LOCK_PAUSE_MIN;
+    while !try_lock_file(file)? {
+        if is_ended() {
+            return Ok(false);
+        }
+        thread::sleep(pause);
+        pause = (pause * 2).min(LOCK_PAUSE_MAX);
+    }
+    Ok(true)
+}
+
+/// A lock that is held for a few small writes is free again by then.
+const LOCK_PAUSE_MIN: Duration = Duration::from_micros(50);
+
+/// One that is held by a process that was stopped: nobody notices such a delay.
+const LOCK_PAUSE_MAX: Duration = Duration::from_millis(10);
+
 /// Takes the lock of an open file alone, without waiting; false while somebody else has it.
 ///
 /// # Errors
@@ -114,7 +139,6 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
     use std::sync::mpsc;
-    use std::time::Duration;
 
     fn mode(path: &Path) -> u32 {
         fs::metadata(path).expect("there").permissions().mode() & 0o777
@@ -169,5 +193,13 @@ mod tests {
             assert_eq!(told.recv_timeout(Duration::from_secs(60)), Ok(()));
         });
         assert!(try_lock_file(&other).expect("asked"), "closed");
+        let mine = open_or_create(&path).expect("opened");
+        assert!(!lock_file_until(&mine, &|| true).expect("asked"), "held");
+        std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| lock_file_until(&mine, &|| false));
+            unlock_file(&other).expect("unlocked");
+            assert!(waiter.join().expect("joined").expect("locked"));
+        });
+        assert!(!try_lock_file(&other).expect("asked"));
     }
 }

@@ -101,7 +101,8 @@ pub const TOOL: Tool = Tool {
         Opt {
             group: OVER,
             help: "append bad and dropped lines to FILE, raw",
-            man: "Append every bad line to FILE, byte for byte, and every record that is dropped, or waited with --over delay when a signal came. Bad \
+            man: "Append every bad line to FILE, byte for byte, and every record that is dropped, or waited when a signal came (with --over delay, or with \
+                  --shared for another process that had the window). Bad \
                   lines are then expected: they are still told on stderr, but do not change the exit status.",
             ..options::REJECT
         },

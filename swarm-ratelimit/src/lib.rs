@@ -41,13 +41,17 @@ pub fn limit(streaming: Streaming) -> Result<Exit, Failure> {
     let Streaming { limit, terms, shared, reject, is_strict } = streaming;
     let input = ndjson::stdin()?;
     ndjson::refuse_loop(&input, "standard input", reject.as_deref())?;
-    let limiter = match shared {
-        None => Limiter::Own(Windows::new(&limit, terms.keys_max)),
-        Some(store) => Limiter::Shared(Box::new(Shared::new(Store::open(store.as_deref())?.rate_dir()?, terms.by.field(), limit)?)),
+    let windows = match shared {
+        None => None,
+        Some(store) => Some(Box::new(Shared::new(Store::open(store.as_deref())?.rate_dir()?, terms.by.field(), limit)?)),
     };
     let rejects = Rejects::new(NAME, reject.as_deref(), is_strict)?;
     let notices = Notices::new(limit, terms.by.clone(), reject.map(|path| path.display().to_string()));
     let signals = Rc::new(Signals::catch()?);
+    let limiter = match windows {
+        None => Limiter::Own(Windows::new(&limit, terms.keys_max)),
+        Some(windows) => Limiter::Shared(windows, signals.clone()),
+    };
     let out = Out::stdout()?.through(|stdout| Patient::new(stdout, signals.clone()));
     let ended = Stream::new(terms, limiter, out, rejects, notices, signals.clone()).run(input);
     if let Some(signal) = signals.caught() {

@@ -5,6 +5,7 @@
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::rc::Rc;
+use std::time::Duration;
 
 use swarm_common::exit::{Exit, Failure};
 use swarm_common::json::is_blank;
@@ -83,9 +84,9 @@ impl Stream {
             ended = self.take_in(&mut lines, boottime_us(), |_| true).map(|_| ());
         }
         let waiting = self.held.count();
+        let kept = self.write_kept();
         let Stream { held, rejects, .. } = &mut self;
         let given_up = held.give_up(|line| rejects.keep(line, true));
-        let kept = self.write_kept();
         let flushed = self.out.flush();
         if !ended.as_ref().is_err_and(Failure::is_quiet) {
             self.rejects.sum_up();
@@ -94,7 +95,7 @@ impl Stream {
                 self.notices.given_up(waiting);
             }
         }
-        ended.and(given_up).and(kept).and(flushed)?;
+        ended.and(kept).and(given_up).and(flushed)?;
         let is_bad = self.rejects.count() > 0 && !self.rejects.are_kept();
         Ok(if is_bad { Exit::Wrong } else { Exit::Yes })
     }
@@ -104,7 +105,9 @@ impl Stream {
         loop {
             let is_all_in = self.take_in(lines, now_us, Held::has_room)?;
             let Stream { held, limiter, out, .. } = self;
-            held.release(now_us, |key| limiter.take(key, now_us), |line| out.line(line))?;
+            // A signal came while another had the window: who waits goes on waiting, for the little time that is left.
+            let waits = Taken::No { retry_after: Duration::ZERO };
+            held.release(now_us, |key| Ok(limiter.take(key, now_us)?.unwrap_or(waits)), |line| out.line(line))?;
             if (lines.is_done() && self.held.is_empty()) || self.signals.caught().is_some() {
                 return Ok(());
             }
@@ -157,7 +160,11 @@ impl Stream {
             self.held.push(key, line, now_us);
             return Ok(());
         }
-        let taken = self.limiter.take(key, record.at_us.unwrap_or(now_us))?;
+        let Some(taken) = self.limiter.take(key, record.at_us.unwrap_or(now_us))? else {
+            // A signal came while another had the window. Nobody decided: it is with those who wait, and kept or counted with them.
+            self.held.push(key, line, now_us);
+            return Ok(());
+        };
         if self.limiter.is_crowded() {
             self.notices.crowded(self.terms.keys_max);
         }

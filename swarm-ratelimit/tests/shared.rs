@@ -5,12 +5,16 @@ mod support;
 
 use std::fs;
 use std::io::{BufReader, Read, Write};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use support::{DEADLINE, ends, line, ratelimit, record, records, run, stderr, stdout};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::Signal;
+use support::{DEADLINE, ends, ends_by_signal, line, ratelimit, record, records, run, signal, stderr, stdout, until};
+use swarm_common::files;
 
 /// A store of a test's own.
 struct Store(tempfile::TempDir);
@@ -258,4 +262,36 @@ fn a_question_makes_nothing_and_a_file_size_limit_on_a_window_is_told() {
     );
     let output = std::process::Command::new("bash").args(["-c", &command]).output().unwrap();
     assert!(stdout(&output).contains("File too large"), "{output:?}");
+}
+
+#[test]
+fn a_signal_ends_it_while_another_process_has_the_window_and_what_was_read_is_kept() {
+    // It slept in flock(2) through every signal but SIGKILL.
+    for over in ["drop", "delay", "mark"] {
+        let store = Store::new();
+        store.run(&["--shared", "-n2", "--per=1h"], &record("a", 0));
+        let window = fs::File::open(store.dir().join("rate/a@2-per-1h")).unwrap();
+        files::lock_file(&window, true).unwrap();
+        let rejects = store.0.path().join("rejects");
+        let (pipe, mut input) = std::io::pipe().unwrap();
+        let dir = store.dir();
+        let options =
+            ["--shared", "-n2", "--per=1h", "--over", over, "--reject", rejects.to_str().unwrap(), "--store", dir.to_str().unwrap()];
+        let mut child = ratelimit(&options).stdin(pipe.try_clone().unwrap()).spawn().unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        input.write_all(record("b", 1).as_bytes()).unwrap();
+        assert_eq!(line(&mut output), record("b", 1), "a window of its own");
+        let waiting = [record("a", 1), record("a", 2), "{half".to_string()].concat();
+        input.write_all(waiting.as_bytes()).unwrap();
+        until("it has read them", || poll(&mut [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO) == Ok(0));
+        signal(child.id(), "TERM");
+        let mut words = child.stderr.take().unwrap();
+        assert_eq!(ends_by_signal(child), Signal::SIGTERM as i32, "{over}");
+        let mut said = String::new();
+        words.read_to_string(&mut said).unwrap();
+        assert!(said.contains("2 records waited and did not go out: kept in"), "{over}: {said}");
+        let mut kept: Vec<String> = fs::read_to_string(&rejects).unwrap().lines().map(|line| format!("{line}\n")).collect();
+        kept.sort_by_key(|line| line.starts_with("{half"));
+        assert_eq!(kept.concat(), format!("{waiting}\n"), "{over}");
+    }
 }

@@ -91,6 +91,35 @@ impl Shared {
     /// # Errors
     /// As [`take`].
     pub fn take(&mut self, key: Key<'_>, n: u32, note: &mut dyn FnMut(&str)) -> Result<Answer, Failure> {
+        loop {
+            if let Some(answer) = self.take_under(key, n, note, |file| files::lock_file(file, true).map(|()| true))? {
+                return Ok(answer);
+            }
+        }
+    }
+
+    /// As [`Shared::take`], but gives up waiting for another process that has the window when `is_ended`: then `None`, and nothing is taken.
+    ///
+    /// # Errors
+    /// As [`take`].
+    pub fn take_until(
+        &mut self,
+        key: Key<'_>,
+        n: u32,
+        note: &mut dyn FnMut(&str),
+        is_ended: &dyn Fn() -> bool,
+    ) -> Result<Option<Answer>, Failure> {
+        self.take_under(key, n, note, |file| files::lock_file_until(file, is_ended))
+    }
+
+    /// Takes under a lock; `None` where `lock` did not get it.
+    fn take_under(
+        &mut self,
+        key: Key<'_>,
+        n: u32,
+        note: &mut dyn FnMut(&str),
+        lock: impl Fn(&File) -> io::Result<bool>,
+    ) -> Result<Option<Answer>, Failure> {
         if n == 0 || n > self.limit.count() {
             return Err(Failure::wrong(format!("{n} at once can never be within a limit of {}", self.limit)));
         }
@@ -100,8 +129,8 @@ impl Shared {
                 Some(file) => file,
                 None => self.open(&name)?,
             };
-            let locked = files::lock_file(&file, true).and_then(|()| file.metadata());
-            let meta = locked.map_err(|error| self.failed("lock", &name, &error))?;
+            let locked = lock(&file).and_then(|is_locked| Ok(is_locked.then_some(file.metadata()?)));
+            let Some(meta) = locked.map_err(|error| self.failed("lock", &name, &error))? else { return Ok(None) };
             if meta.nlink() == 0 {
                 // Swept away between our opening and our locking it.
                 continue;
@@ -113,7 +142,7 @@ impl Shared {
                 self.open.clear();
             }
             self.open.insert(name, file);
-            return unlocked.and(answer);
+            return unlocked.and(answer.map(Some));
         }
     }
 
@@ -316,6 +345,20 @@ mod tests {
     }
 
     #[test]
+    fn a_pipe_in_the_place_of_the_sweeps_mark_keeps_nobody_waiting() {
+        // To open it for writing waited for a reader: every sender that had no window yet hung.
+        let dir = tempfile::tempdir().expect("a directory");
+        let mark = dir.path().join(SWEPT);
+        nix::unistd::mkfifo(&mark, nix::sys::stat::Mode::S_IRWXU).expect("made");
+        let aged = nix::sys::time::TimeVal::new(0, 0);
+        nix::sys::stat::utimes(&mark, &aged, &aged).expect("aged");
+        let (tell, told) = std::sync::mpsc::channel();
+        let place = dir.path().to_path_buf();
+        std::thread::spawn(move || tell.send(is_yes(take(&place, "new", &Limit::DEFAULT, 1, &mut quiet))));
+        assert_eq!(told.recv_timeout(Duration::from_secs(60)), Ok(true));
+    }
+
+    #[test]
     fn takers_and_sweepers_at_once_never_let_more_than_n_through() {
         let dir = tempfile::tempdir().expect("a directory");
         let limit = Limit::parse("50/1h").expect("a limit");
@@ -331,17 +374,3 @@ mod tests {
         assert_eq!(passed, 50);
     }
 }
-    #[test]
-    fn a_pipe_in_the_place_of_the_sweeps_mark_keeps_nobody_waiting() {
-        // To open it for writing waited for a reader: every sender that had no window yet hung.
-        let dir = tempfile::tempdir().expect("a directory");
-        let mark = dir.path().join(SWEPT);
-        nix::unistd::mkfifo(&mark, nix::sys::stat::Mode::S_IRWXU).expect("made");
-        let aged = nix::sys::time::TimeVal::new(0, 0);
-        nix::sys::stat::utimes(&mark, &aged, &aged).expect("aged");
-        let (tell, told) = std::sync::mpsc::channel();
-        let place = dir.path().to_path_buf();
-        std::thread::spawn(move || tell.send(is_yes(take(&place, "new", &Limit::DEFAULT, 1, &mut quiet))));
-        assert_eq!(told.recv_timeout(Duration::from_secs(60)), Ok(true));
-    }
-
