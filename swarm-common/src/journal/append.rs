@@ -84,7 +84,7 @@ pub(super) fn append(
         Err(Trouble::Unknown { error, whole }) => {
             // Whatever the disk made of them, these seqs are used up; the next writer goes on in a segment of its own.
             let last_seq = first_seq + whole - 1;
-            go_on_at(dir, last_seq + 1, note);
+            go_on_at(dir, last_seq + 1, note, world.settle);
             Err(AppendError::Unknown { first_seq, last_seq, receipts, why: exit::reason(&error) })
         }
     }
@@ -163,7 +163,7 @@ impl Live {
         if tail.is_damaged || (tail.whole_end > 0 && tail.whole_end >= settings.segment_bytes) {
             // A writer that died before its sync may have left lines here. Nobody syncs a finished segment any more, and they shall
             // not be missing before later ones.
-            (world.sync_data)(&file).inspect_err(|_| go_on_at(dir, self.next_seq, note))?;
+            (world.sync_data)(&file).inspect_err(|_| go_on_at(dir, self.next_seq, note, world.settle))?;
             let begun = segments::begin(dir, self.next_seq, world.settle)?;
             if let Err(error) = segments::retire(dir, settings, self.next_seq, now) {
                 // No reason not to send.
@@ -180,13 +180,9 @@ impl Live {
 }
 
 /// After a failed sync: the next writer begins the segment `next_seq`, for a second sync of the same pages would say yes to what is lost.
-fn go_on_at(dir: &Path, next_seq: u64, note: &mut dyn FnMut(&str)) {
-    if let Err(error) = segments::mark_due(dir, next_seq) {
-        note(&format!(
-            "no new segment can be marked as due in {}: {}; until the disk is mended, do not rely on what else it stores",
-            dir.display(),
-            exit::reason(&error)
-        ));
+fn go_on_at(dir: &Path, next_seq: u64, note: &mut dyn FnMut(&str), settle: Settle<'_>) {
+    if let Err(error) = segments::mark_due(dir, next_seq, settle) {
+        note(&segments::unmarked(dir, &error));
     }
 }
 

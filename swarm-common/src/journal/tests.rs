@@ -519,8 +519,28 @@ fn what_is_lost_after_a_failed_sync_gives_no_seq_away() {
     append(&journal.dir, &journal.settings, &[draft("id", "a", "two"), draft("id", "a", "three")], &mut |_| {}, world).expect_err("broken");
     // The pages that the disk does not have go from memory.
     OpenOptions::new().write(true).open(&segments_of(&journal)[0]).and_then(|file| file.set_len(before)).expect("lost");
+    assert_eq!(journal.bounds(), Ok(Bounds { oldest_seq: 1, next_seq: 4 }), "a cursor at 4 is not behind the end");
     assert_eq!(store_one(&journal, "four"), 4);
     assert_eq!(read_all(&journal, 2)[0], Met::Gap(2, 3));
+}
+
+#[test]
+fn the_mark_after_a_failed_sync_is_put_on_disk_and_where_it_cannot_be_that_is_said() {
+    for is_broken in [false, true] {
+        let (_dir, journal) = journal(100_000);
+        store_one(&journal, "one");
+        let (settled, mut said) = (RefCell::new(Vec::new()), Vec::new());
+        let settle = |dir: &Path, file: &File, first_seq: u64| {
+            settled.borrow_mut().push(first_seq);
+            if is_broken { Err(Errno::EIO.into()) } else { segments::settle(dir, file, first_seq) }
+        };
+        let world = World { sync_data: &|_| Err(Errno::EIO.into()), settle: &settle, ..WORLD };
+        let batch = [draft("id", "a", "two"), draft("id", "a", "three")];
+        append(&journal.dir, &journal.settings, &batch, &mut |note| said.push(note.to_string()), world).expect_err("broken");
+        assert_eq!(settled.into_inner(), [4]);
+        assert_eq!(said.iter().any(|note| note.contains("does not keep a mark")), is_broken, "{said:?}");
+        assert_eq!(segments::newest(&journal.dir).expect("listed"), (Some(1), Some(4)), "until the power goes, it is there in any case");
+    }
 }
 
 #[test]
