@@ -174,7 +174,8 @@ fn judge(
             return Some(Err(Verdict::Refused(Failure::wrong(what).hint("leave it out, or choose another").into())));
         }
         (_, Err(AppendError::Unknown { first_seq, why, .. })) if seq >= first_seq => answer::unknown(*seq, &draft.msg_id, why),
-        _ => answer::accepted(*seq, &draft.msg_id, recipients, *outcome == Outcome::Repeated),
+        (Outcome::Repeated, _) => answer::repeated(*seq, &draft.msg_id),
+        (Outcome::Stored, _) => answer::accepted(*seq, &draft.msg_id, recipients),
     };
     Some(Ok(answer))
 }

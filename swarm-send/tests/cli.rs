@@ -238,6 +238,8 @@ fn the_same_id_is_stored_once_and_answered_with_the_first_seq() {
     swarm.to_one(&["--id", "m-1", "x"]).assert().success();
     let again = &answers(&mut swarm.to_one(&["--id", "m-1", "x"]))[0];
     assert_eq!((&again["status"], &again["seq"], &again["repeated"]), (&json!("accepted"), &json!(2), &json!(true)));
+    let to_others = &answers(&mut swarm.send(&["--as", "agent-0", "--to", "c,d", "--id", "m-1", "another text"]))[0];
+    assert_eq!((&to_others["seq"], &to_others["recipients"]), (&json!(2), &Value::Null), "they do not get it");
     let other =
         swarm.send(&["--as", "other", "--to", "b", "--id", "m-1", "x"]).assert().code(2).stderr(contains("message of agent-0 (seq 2)"));
     assert_eq!(records(&other.get_output().stdout)[0]["status"], "refused");
