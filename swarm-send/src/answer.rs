@@ -3,8 +3,8 @@
 use swarm_common::exit::{Exit, Failure};
 use swarm_common::json;
 
-/// `{"status":"accepted","seq":7,"msg_id":"..","recipients":["a"]}`; a repeated one says so.
-pub fn accepted(seq: u64, msg_id: &str, recipients: &[String], is_repeated: bool) -> Vec<u8> {
+/// `{"status":"accepted","seq":7,"msg_id":"..","recipients":["a"]}`.
+pub fn accepted(seq: u64, msg_id: &str, recipients: &[String]) -> Vec<u8> {
     let mut line = stored("accepted", seq, msg_id);
     line.extend_from_slice(b",\"recipients\":[");
     for (n, recipient) in recipients.iter().enumerate() {
@@ -13,11 +13,15 @@ pub fn accepted(seq: u64, msg_id: &str, recipients: &[String], is_repeated: bool
         }
         json::write_string(recipient, &mut line);
     }
-    line.push(b']');
-    if is_repeated {
-        line.extend_from_slice(b",\"repeated\":true");
-    }
-    line.push(b'}');
+    line.extend_from_slice(b"]}");
+    line
+}
+
+/// `{"status":"accepted","seq":7,"msg_id":"..","repeated":true}`: without recipients, for they are those of the first one, whatever this one
+/// says.
+pub fn repeated(seq: u64, msg_id: &str) -> Vec<u8> {
+    let mut line = stored("accepted", seq, msg_id);
+    line.extend_from_slice(b",\"repeated\":true}");
     line
 }
 

@@ -1,10 +1,10 @@
 //! A batch: what was ready to be read, stored in one write and one sync, and answered in the order it came in. An answer is only given
 //! when the records are on disk.
 
-use std::mem;
+use std::collections::VecDeque;
 
 use swarm_common::exit::{self, Failure};
-use swarm_common::journal::{AppendError, Draft, Journal, Outcome, Receipt};
+use swarm_common::journal::{AppendError, Draft, Journal, Outcome, Receipt, Rules};
 use swarm_common::message::Accepted;
 
 use crate::answer::{self, Refusal};
@@ -21,7 +21,7 @@ const RECORDS_MAX: usize = 2048;
 /// Records that wait to be stored, and between them the answers to those that were refused.
 pub struct Batch {
     quota: Option<Quota>,
-    /// What comes behind a record that is over its sender's limit is not sent.
+    /// What comes behind a record that is refused is not sent.
     is_strict: bool,
     drafts: Vec<Draft>,
     entries: Vec<Entry>,
@@ -31,8 +31,6 @@ pub struct Batch {
 enum Entry {
     /// The next draft, and where it came from.
     Draft { origin: Origin, recipients: Vec<String> },
-    /// It is not going to be stored, which waits to be told in its turn.
-    Refused { origin: Origin, refusal: Refusal },
     /// An answer that waits for its turn.
     Answered(Vec<u8>),
 }
@@ -89,61 +87,52 @@ impl Batch {
         self.entries.is_empty()
     }
 
-    /// Makes refusals of what is over its sender's limit.
-    fn limit(&mut self, journal: &Journal) {
-        let Some(quota) = &mut self.quota else { return };
-        let mut decided = quota.decide(journal, &self.drafts, self.is_strict).into_iter();
-        let mut drafts = mem::take(&mut self.drafts).into_iter();
-        for entry in mem::take(&mut self.entries) {
-            let Entry::Draft { origin, recipients } = entry else {
-                self.entries.push(entry);
-                continue;
-            };
-            match (drafts.next(), decided.next()) {
-                (Some(draft), Some(Ok(()))) => {
-                    self.drafts.push(draft);
-                    self.entries.push(Entry::Draft { origin, recipients });
-                }
-                (_, Some(Err(refusal))) => {
-                    self.entries.push(Entry::Refused { origin, refusal });
-                    if self.is_strict {
-                        return;
-                    }
-                }
-                (_, None) | (None, _) => return,
-            }
-        }
-    }
-
-    /// Stores it, and tells of each record. Afterwards it is empty.
+    /// Stores it, and tells of each record; with `is_strict` up to the first refusal. Afterwards it is empty.
     ///
     /// # Errors
     /// Status 3 when the journal failed, after all was told; else what `tell` fails with first.
     pub fn store(&mut self, journal: &Journal, tell: &mut dyn FnMut(Told<'_>) -> Result<(), Failure>) -> Result<(), Failure> {
-        self.limit(journal);
-        let appended = journal.append(&self.drafts, &mut |words| exit::say(NAME, words));
+        let Batch { quota, is_strict, drafts, entries, bytes } = self;
+        let mut over = VecDeque::new();
+        let mut admit = |draft: &Draft| match quota.as_mut().map_or(Ok(()), |quota| quota.admit(&draft.sender_id)) {
+            Ok(()) => true,
+            Err(refusal) => {
+                over.push_back(refusal);
+                false
+            }
+        };
+        let rules = &mut Rules { admit: &mut admit, is_strict: *is_strict };
+        let appended = journal.append_by(drafts, rules, &mut |words| exit::say(NAME, words));
         let mut told = Ok(());
-        let mut n = 0;
-        for entry in self.entries.drain(..) {
-            // All is stored by now: a record that cannot be told of does not keep the others from it.
-            told = told.and(match entry {
+        let mut of_drafts = drafts.iter().enumerate();
+        for entry in entries.drain(..) {
+            let mut is_last = false;
+            let done = match entry {
                 Entry::Answered(line) => tell(Told::Answer(&line)),
-                Entry::Refused { origin, refusal } => tell(Told::Refused(&origin, &refusal)),
                 Entry::Draft { origin, recipients } => {
-                    n += 1;
-                    match self.drafts.get(n - 1).map(|draft| judge(&appended, n - 1, draft, &recipients)) {
+                    let Some((n, draft)) = of_drafts.next() else { break };
+                    match judge(&appended, n, draft, &recipients, &mut over) {
                         Some(Ok(line)) => tell(Told::Answer(&line)),
-                        Some(Err(refusal)) if refusal.status == answer::FAILED => {
+                        Some(Err(Verdict::NotStored(failure))) => {
+                            let refusal = Refusal { status: answer::FAILED, failure, retry_after_ms: None };
                             tell(Told::Answer(&answer::refused(origin.number, &refusal)))
                         }
-                        Some(Err(refusal)) => tell(Told::Refused(&origin, &refusal)),
-                        None => Ok(()),
+                        Some(Err(Verdict::Refused(refusal))) => {
+                            is_last = *is_strict;
+                            tell(Told::Refused(&origin, &refusal))
+                        }
+                        None => break,
                     }
                 }
-            });
+            };
+            // All is stored by now: a record that cannot be told of does not keep the others from it.
+            told = told.and(done);
+            if is_last {
+                break;
+            }
         }
-        self.drafts.clear();
-        self.bytes = 0;
+        drafts.clear();
+        *bytes = 0;
         match appended {
             Ok(_) => told,
             Err(AppendError::Failed(failure) | AppendError::Partly { failure, .. }) => Err(failure),
@@ -152,29 +141,43 @@ impl Batch {
     }
 }
 
-/// The answer to the `n`-th draft.
-fn judge(appended: &Result<Vec<Receipt>, AppendError>, n: usize, draft: &Draft, recipients: &[String]) -> Result<Vec<u8>, Refusal> {
-    let failed = |failure| Err(Refusal { status: answer::FAILED, failure, retry_after_ms: None });
-    let (receipts, doubt) = match appended {
-        Ok(receipts) => (receipts, None),
-        Err(AppendError::Partly { receipts, last_seq, failure }) if receipts[n].seq > *last_seq => return failed(failure.clone()),
-        Err(AppendError::Partly { receipts, .. }) => (receipts, None),
-        Err(AppendError::Unknown { receipts, last_seq, why, .. }) if receipts[n].seq > *last_seq => {
-            return failed(Failure::system(format!("not written: {why}")));
-        }
-        Err(AppendError::Unknown { first_seq, receipts, why, .. }) => (receipts, Some((first_seq, why))),
-        Err(AppendError::Failed(failure)) => return failed(failure.clone()),
+/// Why a record has no good answer.
+enum Verdict {
+    /// A rule refused it.
+    Refused(Refusal),
+    /// The journal failed.
+    NotStored(Failure),
+}
+
+/// The answer to the `n`-th draft; `None` behind a refusal that ends it all. The refusals of those that are `over` a limit are in their order.
+fn judge(
+    appended: &Result<Vec<Receipt>, AppendError>,
+    n: usize,
+    draft: &Draft,
+    recipients: &[String],
+    over: &mut VecDeque<Refusal>,
+) -> Option<Result<Vec<u8>, Verdict>> {
+    let not_stored = |failure| Some(Err(Verdict::NotStored(failure)));
+    let (receipts, last_seq) = match appended {
+        Ok(receipts) => (receipts, u64::MAX),
+        Err(AppendError::Failed(failure)) => return not_stored(failure.clone()),
+        Err(AppendError::Partly { receipts, last_seq, .. } | AppendError::Unknown { receipts, last_seq, .. }) => (receipts, *last_seq),
     };
-    let Receipt { seq, outcome } = &receipts[n];
-    match (outcome, doubt) {
+    let Receipt { seq, outcome } = receipts.get(n)?;
+    let answer = match (outcome, appended) {
+        (Outcome::Refused, _) => return over.pop_front().map(|refusal| Err(Verdict::Refused(refusal))),
+        // Repeated too, where the first one is of this batch.
+        (_, Err(AppendError::Partly { failure, .. })) if *seq > last_seq => return not_stored(failure.clone()),
+        (_, Err(AppendError::Unknown { why, .. })) if *seq > last_seq => return not_stored(Failure::system(format!("not written: {why}"))),
         (Outcome::IdTaken { by }, _) => {
             let what = format!("msg_id {} is that of a message of {by} (seq {seq})", draft.msg_id);
-            Err(Failure::wrong(what).hint("leave it out, or choose another").into())
+            return Some(Err(Verdict::Refused(Failure::wrong(what).hint("leave it out, or choose another").into())));
         }
-        // Repeated too, where the first one is of this batch.
-        (_, Some((first_seq, why))) if seq >= first_seq => Ok(answer::unknown(*seq, &draft.msg_id, why)),
-        _ => Ok(answer::accepted(*seq, &draft.msg_id, recipients, *outcome == Outcome::Repeated)),
-    }
+        (_, Err(AppendError::Unknown { first_seq, why, .. })) if seq >= first_seq => answer::unknown(*seq, &draft.msg_id, why),
+        (Outcome::Repeated, _) => answer::repeated(*seq, &draft.msg_id),
+        (Outcome::Stored, _) => answer::accepted(*seq, &draft.msg_id, recipients),
+    };
+    Some(Ok(answer))
 }
 
 fn unconfirmed(first_seq: u64, last_seq: u64, why: &str) -> Failure {
@@ -187,22 +190,34 @@ fn unconfirmed(first_seq: u64, last_seq: u64, why: &str) -> Failure {
 mod tests {
     use super::*;
 
-    fn told(appended: &Result<Vec<Receipt>, AppendError>, n: usize) -> String {
+    fn told(appended: &Result<Vec<Receipt>, AppendError>, n: usize) -> Option<String> {
         let draft = Draft { msg_id: "m".into(), id_is_own: true, sender_id: "a".into(), body: Vec::new() };
-        let line = judge(appended, n, &draft, &["b".into()]).unwrap_or_else(|refusal| answer::refused(None, &refusal));
-        serde_json::from_slice::<serde_json::Value>(&line).unwrap()["status"].as_str().unwrap().to_string()
+        let mut over = VecDeque::from([Refusal::from(Failure::no("over"))]);
+        let line = match judge(appended, n, &draft, &["b".into()], &mut over)? {
+            Ok(line) => line,
+            Err(Verdict::Refused(refusal)) => answer::refused(None, &refusal),
+            Err(Verdict::NotStored(_)) => return Some("failed".into()),
+        };
+        Some(serde_json::from_slice::<serde_json::Value>(&line).unwrap()["status"].as_str().unwrap().to_string())
     }
 
     #[test]
     fn each_record_of_a_batch_that_stopped_is_answered_by_what_became_of_it() {
         let stored = |seq| Receipt { seq, outcome: Outcome::Stored };
         let repeated = |seq| Receipt { seq, outcome: Outcome::Repeated };
-        let receipts = vec![repeated(3), stored(7), repeated(7), stored(8), repeated(8)];
+        let taken = |seq| Receipt { seq, outcome: Outcome::IdTaken { by: "z".into() } };
+        let over = Receipt { seq: 0, outcome: Outcome::Refused };
+        let receipts = vec![repeated(3), stored(7), repeated(7), stored(8), repeated(8), taken(3), taken(8), over];
         let failure = Failure::system("full");
-        let partly = Err(AppendError::Partly { last_seq: 7, receipts: receipts.clone(), failure: failure.clone() });
-        assert_eq!([0, 1, 2, 3, 4].map(|n| told(&partly, n)), ["accepted", "accepted", "accepted", "failed", "failed"]);
-        let unknown = Err(AppendError::Unknown { first_seq: 7, last_seq: 7, receipts, why: "broken".into() });
-        assert_eq!([0, 1, 2, 3, 4].map(|n| told(&unknown, n)), ["accepted", "unknown", "unknown", "failed", "failed"]);
-        assert_eq!(told(&Err(AppendError::Failed(failure)), 1), "failed");
+        let all = |appended| (0..9).map_while(|n| told(&appended, n)).collect::<Vec<_>>();
+        let partly = |last_seq| Err(AppendError::Partly { last_seq, receipts: receipts.clone(), failure: failure.clone() });
+        assert_eq!(all(partly(7)), ["accepted", "accepted", "accepted", "failed", "failed", "refused", "failed", "refused"]);
+        assert_eq!(all(partly(6)), ["accepted", "failed", "failed", "failed", "failed", "refused", "failed", "refused"]);
+        let unknown =
+            |first_seq, last_seq| Err(AppendError::Unknown { first_seq, last_seq, receipts: receipts.clone(), why: "broken".into() });
+        assert_eq!(all(unknown(7, 7)), ["accepted", "unknown", "unknown", "failed", "failed", "refused", "failed", "refused"]);
+        assert_eq!(all(unknown(2, 3)), ["unknown", "failed", "failed", "failed", "failed", "refused", "failed", "refused"]);
+        assert_eq!(all(Ok(receipts[..2].to_vec())), ["accepted", "accepted"], "with --strict");
+        assert_eq!(told(&Err(AppendError::Failed(failure)), 1).as_deref(), Some("failed"));
     }
 }

@@ -238,6 +238,8 @@ fn the_same_id_is_stored_once_and_answered_with_the_first_seq() {
     swarm.to_one(&["--id", "m-1", "x"]).assert().success();
     let again = &answers(&mut swarm.to_one(&["--id", "m-1", "x"]))[0];
     assert_eq!((&again["status"], &again["seq"], &again["repeated"]), (&json!("accepted"), &json!(2), &json!(true)));
+    let to_others = &answers(&mut swarm.send(&["--as", "agent-0", "--to", "c,d", "--id", "m-1", "another text"]))[0];
+    assert_eq!((&to_others["seq"], &to_others["recipients"]), (&json!(2), &Value::Null), "they do not get it");
     let other =
         swarm.send(&["--as", "other", "--to", "b", "--id", "m-1", "x"]).assert().code(2).stderr(contains("message of agent-0 (seq 2)"));
     assert_eq!(records(&other.get_output().stdout)[0]["status"], "refused");
@@ -382,6 +384,58 @@ fn a_retry_over_the_rate_is_answered_with_the_first_seq_and_what_is_not_stored_t
         swarm.send(&["--as", "agent-9", "--to", "b", "x"]).assert().success();
     }
     assert_eq!(swarm.stored().len(), 6);
+}
+
+#[test]
+fn retries_that_overlap_their_first_attempt_take_one_from_the_rate_and_are_all_answered() {
+    let swarm = Swarm::new();
+    fs::create_dir(swarm.store()).unwrap();
+    fs::write(swarm.store().join("config.toml"), "[send]\nrate = \"2/1h\"\n").unwrap();
+    for id in ["m-1", "m-2"] {
+        std::thread::scope(|scope| {
+            let calls: Vec<_> = (0..8).map(|_| scope.spawn(|| answers(&mut swarm.to_one(&["--id", id, "x"])))).collect();
+            let told: Vec<Value> = calls.into_iter().flat_map(|call| call.join().unwrap()).collect();
+            assert!(told.len() == 8 && told.iter().all(|told| told["status"] == "accepted"), "{told:?}");
+        });
+    }
+    assert_eq!(swarm.stored().len(), 2);
+    swarm.to_one(&["--id", "m-3", "x"]).assert().code(1);
+}
+
+#[test]
+fn strict_stops_at_an_id_of_another_sender_too() {
+    let swarm = Swarm::new();
+    swarm.send(&["--as", "other", "--to", "b", "--id", "m-1", "x"]).assert().success();
+    let input = ["m-0", "m-1", "m-2", "m-1"].map(|id| format!("{{\"msg_id\":\"{id}\",\"content\":\"x\"}}\n")).concat() + "foo\n";
+    let run = swarm.to_one(&["--strict"]).write_stdin(input).assert().code(2).stderr(contains("line 2: msg_id m-1 is that of"));
+    let told = records(&run.get_output().stdout);
+    assert_eq!(told.iter().map(|told| told["status"].as_str().unwrap()).collect::<Vec<_>>(), ["accepted", "refused"]);
+    assert_eq!(swarm.stored().len(), 2);
+}
+
+#[test]
+fn a_retry_of_what_is_stored_is_never_called_failed_whatever_the_disk_does() {
+    let swarm = Swarm::new();
+    swarm.to_one(&["--id", "m-1", "x"]).assert().success();
+    swarm.to_one(&[&"x".repeat(3000)]).assert().success();
+    swarm.to_one(&["--id", "m-3", "x"]).assert().success();
+    let line = |id: &str| format!("{{\"msg_id\":\"{id}\",\"content\":\"x\"}}\n");
+    let send = env!("CARGO_BIN_EXE_swarm-send");
+    let limited = |ids: &[&str]| {
+        fs::write(swarm.0.path().join("input"), ids.iter().map(|id| line(id)).collect::<String>()).unwrap();
+        let mut call = Call::new("sh");
+        // A block has 512 or 1024 bytes: the first record is below, the third above it.
+        call.args(["-c", &format!("ulimit -f 1; exec {send} --store store --as agent-0 --to b < input")]).current_dir(swarm.0.path());
+        let run = call.assert().code(3).stderr(contains("File too large"));
+        let told = records(&run.get_output().stdout);
+        told.iter().map(|told| (told["status"].as_str().unwrap().to_string(), told["seq"].clone())).collect::<Vec<_>>()
+    };
+    let is = |status: &str, seq: Value| (status.to_string(), seq);
+    assert_eq!(limited(&["m-1", "new"]), [is("accepted", json!(1)), is("failed", Value::Null)]);
+    assert_eq!(limited(&["m-1", "m-3", "new"]), [is("unknown", json!(1)), is("unknown", json!(3)), is("failed", Value::Null)]);
+    assert_eq!(swarm.stored().len(), 3);
+    let input = ["m-1", "m-3"].map(line).concat();
+    assert!(answers(swarm.to_one(&[]).write_stdin(input)).iter().all(|told| told["repeated"] == true));
 }
 
 #[test]

@@ -7,10 +7,10 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
-use super::ids::{self, Ids};
+use super::ids::{self, Ids, Unconfirmed};
 use super::line::{self, Due};
 use super::segments::Settle;
-use super::{AppendError, Draft, Outcome, Receipt, Settings, find, segments};
+use super::{AppendError, Draft, Outcome, Receipt, Rules, Settings, find, segments};
 use crate::exit::{self, Failure};
 use crate::{files, json, platform, time};
 
@@ -35,15 +35,19 @@ pub(super) const WORLD: World<'static> = World {
     settle: &segments::settle,
 };
 
-/// [`super::Journal::append`].
+/// Of a disk that has no room.
+const NOTHING_STORED: &str = "nothing of it is stored now: make room and send it again";
+
+/// [`super::Journal::append_by`].
 pub(super) fn append(
     dir: &Path,
     settings: &Settings,
     batch: &[Draft],
+    rules: &mut Rules<'_>,
     note: &mut dyn FnMut(&str),
     world: World<'_>,
 ) -> Result<Vec<Receipt>, AppendError> {
-    let failed = |error: io::Error| AppendError::Failed(failure(dir, &error, "nothing of it is stored: make room and send it again"));
+    let failed = |error: io::Error| AppendError::Failed(failure(dir, &error, NOTHING_STORED));
     if batch.is_empty() {
         return Ok(Vec::new());
     }
@@ -58,33 +62,43 @@ pub(super) fn append(
         ids.catch_up(dir).map_err(failed)?;
     }
     let first_seq = live.next_seq;
-    let receipts = plan(batch, ids.as_ref(), first_seq);
+    let receipts = plan(batch, ids.as_ref(), first_seq, rules);
     if let Some(ids) = &ids {
         let repeated = batch.iter().zip(&receipts).filter(|(_, receipt)| receipt.outcome == Outcome::Repeated);
-        ids::confirm(dir, repeated.filter_map(|(draft, _)| ids.found(&draft.msg_id))).map_err(failed)?;
+        let repeated = repeated.filter_map(|(draft, _)| ids.found(&draft.msg_id));
+        if let Err(Unconfirmed { first_seq, last_seq, unsynced, error }) = ids::confirm(dir, repeated, world.sync_data) {
+            if unsynced.is_some() && unsynced == live.first_seq() {
+                go_on_at(dir, live.next_seq, note, world.settle);
+            }
+            return Err(AppendError::Unknown { first_seq, last_seq, receipts, why: exit::reason(&error) });
+        }
     }
     let stored = receipts.iter().filter(|receipt| receipt.outcome == Outcome::Stored).count() as u64;
     if stored == 0 {
         return Ok(receipts);
     }
+    let stopped = |error: io::Error, whole: u64, receipts| {
+        let last_seq = first_seq + whole - 1;
+        let when_full =
+            if whole == 0 { NOTHING_STORED } else { &format!("stored up to seq {last_seq}: make room and send the rest again") };
+        Err(AppendError::Partly { last_seq, receipts, failure: failure(dir, &error, when_full) })
+    };
     let now = (world.now)();
     let timestamp = live.timestamp.map_or(now, |last| last.max(now));
     // Retention goes by the clock: the journal's time never comes back from a writer whose clock was a year ahead, and all history would go.
-    let segment = live.prepare(dir, settings, now, note, world).map_err(failed)?;
+    let segment = match live.prepare(dir, settings, now, note, world) {
+        Ok(segment) => segment,
+        Err(error) => return stopped(error, 0, receipts),
+    };
     let lines = render(batch, &receipts, first_seq, timestamp);
 
     match segment.write(&lines, stored, world) {
         Ok(()) => Ok(receipts),
-        Err(Trouble::Stopped { error, whole: 0 }) => Err(failed(error)),
-        Err(Trouble::Stopped { error, whole }) => {
-            let last_seq = first_seq + whole - 1;
-            let failure = failure(dir, &error, &format!("stored up to seq {last_seq}: make room and send the rest again"));
-            Err(AppendError::Partly { last_seq, receipts, failure })
-        }
+        Err(Trouble::Stopped { error, whole }) => stopped(error, whole, receipts),
         Err(Trouble::Unknown { error, whole }) => {
             // Whatever the disk made of them, these seqs are used up; the next writer goes on in a segment of its own.
             let last_seq = first_seq + whole - 1;
-            go_on_at(dir, last_seq + 1, note);
+            go_on_at(dir, last_seq + 1, note, world.settle);
             Err(AppendError::Unknown { first_seq, last_seq, receipts, why: exit::reason(&error) })
         }
     }
@@ -136,6 +150,10 @@ impl Live {
         })
     }
 
+    fn first_seq(&self) -> Option<u64> {
+        self.segment.as_ref().map(|(first_seq, ..)| *first_seq)
+    }
+
     /// Makes the live segment ready to be written: cuts what a dead writer left, begins a new segment where one is due.
     fn prepare(
         &mut self,
@@ -163,7 +181,7 @@ impl Live {
         if tail.is_damaged || (tail.whole_end > 0 && tail.whole_end >= settings.segment_bytes) {
             // A writer that died before its sync may have left lines here. Nobody syncs a finished segment any more, and they shall
             // not be missing before later ones.
-            (world.sync_data)(&file).inspect_err(|_| go_on_at(dir, self.next_seq, note))?;
+            (world.sync_data)(&file).inspect_err(|_| go_on_at(dir, self.next_seq, note, world.settle))?;
             let begun = segments::begin(dir, self.next_seq, world.settle)?;
             if let Err(error) = segments::retire(dir, settings, self.next_seq, now) {
                 // No reason not to send.
@@ -180,13 +198,9 @@ impl Live {
 }
 
 /// After a failed sync: the next writer begins the segment `next_seq`, for a second sync of the same pages would say yes to what is lost.
-fn go_on_at(dir: &Path, next_seq: u64, note: &mut dyn FnMut(&str)) {
-    if let Err(error) = segments::mark_due(dir, next_seq) {
-        note(&format!(
-            "no new segment can be marked as due in {}: {}; until the disk is mended, do not rely on what else it stores",
-            dir.display(),
-            exit::reason(&error)
-        ));
+fn go_on_at(dir: &Path, next_seq: u64, note: &mut dyn FnMut(&str), settle: Settle<'_>) {
+    if let Err(error) = segments::mark_due(dir, next_seq, settle) {
+        note(&segments::unmarked(dir, &error));
     }
 }
 
@@ -262,27 +276,35 @@ impl Segment {
 }
 
 /// What becomes of each draft, and which seq it gets.
-fn plan(batch: &[Draft], ids: Option<&Ids<'_>>, first_seq: u64) -> Vec<Receipt> {
-    let stored = |seq| Receipt { seq, outcome: Outcome::Stored };
-    let Some(ids) = ids else { return (first_seq..).take(batch.len()).map(stored).collect() };
+fn plan(batch: &[Draft], ids: Option<&Ids<'_>>, first_seq: u64, rules: &mut Rules<'_>) -> Vec<Receipt> {
+    let mut receipts = Vec::with_capacity(batch.len());
     let mut next_seq = first_seq;
     let mut earlier: HashMap<&str, (u64, &str)> = HashMap::new();
-    let receipt = |draft| {
-        let draft: &Draft = draft;
-        if draft.id_is_own {
-            let known = earlier.get(draft.msg_id.as_str()).copied();
-            let known = known.or_else(|| ids.found(&draft.msg_id).map(|found| (found.seq, found.sender_id.as_str())));
-            if let Some((seq, by)) = known {
-                // One agent, however it writes its name (DESIGN 2).
-                let is_same = by.eq_ignore_ascii_case(&draft.sender_id);
-                return Receipt { seq, outcome: if is_same { Outcome::Repeated } else { Outcome::IdTaken { by: by.to_string() } } };
+    for draft in batch {
+        let known = ids.filter(|_| draft.id_is_own).and_then(|ids| {
+            let earlier = earlier.get(draft.msg_id.as_str()).copied();
+            earlier.or_else(|| ids.found(&draft.msg_id).map(|found| (found.seq, found.sender_id.as_str())))
+        });
+        let receipt = match known {
+            // One agent, however it writes its name (DESIGN 2).
+            Some((seq, by)) if by.eq_ignore_ascii_case(&draft.sender_id) => Receipt { seq, outcome: Outcome::Repeated },
+            Some((seq, by)) => Receipt { seq, outcome: Outcome::IdTaken { by: by.to_string() } },
+            None if !(rules.admit)(draft) => Receipt { seq: 0, outcome: Outcome::Refused },
+            None => {
+                if draft.id_is_own {
+                    earlier.insert(&draft.msg_id, (next_seq, &draft.sender_id));
+                }
+                next_seq += 1;
+                Receipt { seq: next_seq - 1, outcome: Outcome::Stored }
             }
-            earlier.insert(&draft.msg_id, (next_seq, &draft.sender_id));
+        };
+        let is_refused = matches!(receipt.outcome, Outcome::IdTaken { .. } | Outcome::Refused);
+        receipts.push(receipt);
+        if is_refused && rules.is_strict {
+            break;
         }
-        next_seq += 1;
-        stored(next_seq - 1)
-    };
-    batch.iter().map(receipt).collect()
+    }
+    receipts
 }
 
 /// The bytes of what is stored: heads formatted, bodies copied.

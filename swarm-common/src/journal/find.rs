@@ -205,7 +205,10 @@ pub(super) fn bounds(dir: &Path) -> Result<Bounds, Failure> {
             let Some((oldest_seq, newest)) = segments::ends(dir)? else { return Ok(Bounds { oldest_seq: 1, next_seq: 1 }) };
             // Gone between the two looks: writers rotated, and retention took it. Look again.
             let Some(file) = segments::open(dir, newest)? else { continue };
-            return Ok(Bounds { oldest_seq, next_seq: tail(&file, newest)?.next_seq });
+            let next_seq = tail(&file, newest)?.next_seq;
+            // After a failed sync what was stored may be gone from the disk; its seqs are used up all the same.
+            let (_, due) = segments::newest(dir)?;
+            return Ok(Bounds { oldest_seq, next_seq: due.map_or(next_seq, |due| due.max(next_seq)) });
         }
         Err(io::Error::other("its segments go faster than they can be opened"))
     };

@@ -1,7 +1,7 @@
 //! Whether ids that senders chose are stored already. The whole journal is searched, newest first, nearly all of it before the lock
 //! is taken; under the lock only what came since. There is no index to keep, and so none to be wrong.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -10,7 +10,6 @@ use std::path::Path;
 use super::block::{Block, Filled};
 use super::{Draft, line, segments};
 use crate::json::Scanner;
-use crate::platform;
 
 /// Where an id was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,28 +113,46 @@ impl<'a> Ids<'a> {
     }
 }
 
+/// Stored records that the disk did not confirm.
+pub(super) struct Unconfirmed {
+    /// The first of them.
+    pub first_seq: u64,
+    /// The last of them.
+    pub last_seq: u64,
+    /// The segment of which it was the sync that failed.
+    pub unsynced: Option<u64>,
+    pub error: io::Error,
+}
+
 /// Makes sure that records which a repeated id is answered with are on disk: their writer may have died before its sync, or been
 /// told that it failed. A failed sync leaves pages that count as clean, and the next sync says yes to them; so the same bytes are written
-/// again in their place, which makes the sync a true one.
+/// again in their place, which makes the sync a true one. The oldest segments come first.
 ///
 /// # Errors
-/// What the system answers.
-pub(super) fn confirm<'f>(dir: &Path, found: impl Iterator<Item = &'f Found>) -> io::Result<()> {
-    let mut by_segment: HashMap<u64, Vec<&Found>> = HashMap::new();
+/// What the system answers, and from which record on.
+pub(super) fn confirm<'f>(
+    dir: &Path,
+    found: impl Iterator<Item = &'f Found>,
+    sync_data: &dyn Fn(&File) -> io::Result<()>,
+) -> Result<(), Unconfirmed> {
+    let mut by_segment: BTreeMap<u64, BTreeMap<u64, &Found>> = BTreeMap::new();
     for found in found {
-        by_segment.entry(found.segment).or_default().push(found);
+        by_segment.entry(found.segment).or_default().insert(found.seq, found);
     }
+    let last_seq = by_segment.values().filter_map(|found| found.keys().next_back()).max().copied().unwrap_or_default();
     for (segment, found) in by_segment {
+        let first_seq = found.keys().next().copied().unwrap_or_default();
+        let failed = |unsynced| move |error| Unconfirmed { first_seq, last_seq, unsynced, error };
         // Not for appending: Linux ignores pwrite's offset then.
         let file = match OpenOptions::new().write(true).open(segments::path(dir, segment)) {
             // Retention took it: it was stored, and is no longer kept.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            file => file?,
+            file => file.map_err(failed(None))?,
         };
-        for found in found {
-            file.write_all_at(&found.line, found.offset)?;
+        for found in found.values() {
+            file.write_all_at(&found.line, found.offset).map_err(failed(None))?;
         }
-        platform::sync_data(&file)?;
+        sync_data(&file).map_err(failed(Some(segment)))?;
     }
     Ok(())
 }

@@ -14,7 +14,6 @@ mod segments;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -78,7 +77,7 @@ pub struct Draft {
 /// What became of one draft.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receipt {
-    /// The record's place; that of the first one for a repeated id.
+    /// The record's place; that of the first one for an id that is stored; 0 for what was refused.
     pub seq: u64,
     /// What was done.
     pub outcome: Outcome,
@@ -96,25 +95,35 @@ pub enum Outcome {
         /// Who it was.
         by: String,
     },
+    /// The caller's [`Rules`] did not admit it; nothing was stored.
+    Refused,
+}
+
+/// What the caller decides about a batch while the writers' lock is held, so that no other writer comes between the answer and the deed.
+pub struct Rules<'r> {
+    /// Whether a record may be stored. It is asked for those that would be: not for a repeated id, nor for another sender's.
+    pub admit: &'r mut dyn FnMut(&Draft) -> bool,
+    /// Nothing is stored behind the first record that is refused, be it for its id: the receipts end with it.
+    pub is_strict: bool,
 }
 
 /// Why a batch has no good answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AppendError {
-    /// Nothing of the batch is stored.
+    /// Nothing of the batch was stored, and whether ids of it were stored before is not known.
     Failed(Failure),
-    /// The disk was full in the middle of it, and the file system had not said so before.
+    /// Not all that is new in it is stored, or nothing: the disk was full, perhaps in the middle of it.
     Partly {
-        /// Seq of the last record that is stored: the receipts up to it are good, the others are not.
+        /// Seq of the last record in the journal: the receipts up to it are good, the others are not.
         last_seq: u64,
         /// What would have been answered.
         receipts: Vec<Receipt>,
         /// Why there are no more.
         failure: Failure,
     },
-    /// It was written, and the disk would not say whether it keeps it. The seqs are used up.
+    /// It was written, now or under a repeated id before, and the disk would not say whether it keeps it. The seqs are used up.
     Unknown {
-        /// Seq of the first record of the batch that may be stored.
+        /// Seq of the first record of which that is not known; the receipts before it are good.
         first_seq: u64,
         /// Seq of the last one. Receipts of a larger seq are not good: those records were not written.
         last_seq: u64,
@@ -153,7 +162,15 @@ impl Journal {
     /// # Errors
     /// [`AppendError`] tells whether nothing was stored, a part, or nobody knows.
     pub fn append(&self, batch: &[Draft], note: &mut dyn FnMut(&str)) -> Result<Vec<Receipt>, AppendError> {
-        append::append(&self.dir, &self.settings, batch, note, append::WORLD)
+        self.append_by(batch, &mut Rules { admit: &mut |_| true, is_strict: false }, note)
+    }
+
+    /// As [`Journal::append`], but stores only what the `rules` let through.
+    ///
+    /// # Errors
+    /// As [`Journal::append`].
+    pub fn append_by(&self, batch: &[Draft], rules: &mut Rules<'_>, note: &mut dyn FnMut(&str)) -> Result<Vec<Receipt>, AppendError> {
+        append::append(&self.dir, &self.settings, batch, rules, note, append::WORLD)
     }
 
     /// As [`Journal::append`], but answers before it is on disk: the next append, rotation or committed cursor puts it there, before
@@ -164,17 +181,8 @@ impl Journal {
     /// # Errors
     /// As [`Journal::append`].
     pub fn note(&self, batch: &[Draft], note: &mut dyn FnMut(&str)) -> Result<Vec<Receipt>, AppendError> {
-        append::append(&self.dir, &self.settings, batch, note, append::World { is_durable: false, ..append::WORLD })
-    }
-
-    /// Which of the ids that the senders of these drafts chose are stored now, so that [`Journal::append`] would not store them again.
-    ///
-    /// # Errors
-    /// Status 3 when the journal cannot be read.
-    pub fn stored_ids<'a>(&self, drafts: &'a [Draft]) -> Result<HashSet<&'a str>, Failure> {
-        let Some(mut ids) = ids::Ids::of(drafts) else { return Ok(HashSet::new()) };
-        ids.search(&self.dir).map_err(|error| segments::unreadable(&self.dir, &error))?;
-        Ok(drafts.iter().filter(|draft| draft.id_is_own && ids.found(&draft.msg_id).is_some()).map(|draft| draft.msg_id.as_str()).collect())
+        let rules = &mut Rules { admit: &mut |_| true, is_strict: false };
+        append::append(&self.dir, &self.settings, batch, rules, note, append::World { is_durable: false, ..append::WORLD })
     }
 
     /// What the journal holds now.

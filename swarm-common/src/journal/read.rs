@@ -54,6 +54,8 @@ pub struct Reader {
     scanner: Scanner,
     /// Lines were handed out since the last sync.
     is_unsynced: bool,
+    /// Of a sync, which is then never tried again: the second one would say yes to what is lost.
+    failure: Option<Failure>,
 }
 
 struct Segment {
@@ -81,7 +83,15 @@ impl Reader {
             0 => segments::ends(dir).map_err(|error| segments::unreadable(dir, &error))?.map_or(1, |(oldest, _)| oldest),
             seq => seq,
         };
-        Ok(Reader { dir: dir.to_path_buf(), from_seq: seq, due: Due::at(seq), segment: None, scanner: Scanner::new(), is_unsynced: false })
+        Ok(Reader {
+            dir: dir.to_path_buf(),
+            from_seq: seq,
+            due: Due::at(seq),
+            segment: None,
+            scanner: Scanner::new(),
+            is_unsynced: false,
+            failure: None,
+        })
     }
 
     /// The seq of the first record not handed out yet.
@@ -93,13 +103,23 @@ impl Reader {
     /// segments were synced before their successor began.
     ///
     /// # Errors
-    /// Status 3 when the disk fails.
+    /// Status 3 when the disk fails, and ever after. The next writer then begins a new segment, so that no seq that was handed out is given
+    /// again.
     pub fn sync(&mut self) -> Result<(), Failure> {
-        if let Some(segment) = self.segment.as_ref().filter(|_| self.is_unsynced) {
-            platform::sync_data(segment.block.file())
-                .map_err(|error| Failure::io(format_args!("sync the journal {}", self.dir.display()), &error))?;
-            self.is_unsynced = false;
+        if let Some(failure) = &self.failure {
+            return Err(failure.clone());
         }
+        let Some(segment) = self.segment.as_ref().filter(|_| self.is_unsynced) else { return Ok(()) };
+        if let Err(error) = platform::sync_data(segment.block.file()) {
+            let failure = Failure::io(format_args!("sync the journal {}", self.dir.display()), &error);
+            let marked = segments::mark_due(&self.dir, self.due.seq(), &segments::settle);
+            let failure = match marked {
+                Ok(()) => failure,
+                Err(error) => failure.hint(segments::unmarked(&self.dir, &error)),
+            };
+            return Err(self.failure.insert(failure).clone());
+        }
+        self.is_unsynced = false;
         Ok(())
     }
 
@@ -291,5 +311,27 @@ impl Segment {
     fn can_hold(&self, seq: u64) -> io::Result<bool> {
         let bytes = self.block.file().metadata()?.len();
         Ok(line::is_plausible(seq, self.first_seq, bytes) && self.successor.is_none_or(|next| seq < next))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+    use std::os::fd::OwnedFd;
+
+    #[test]
+    fn a_failed_sync_is_not_tried_again_and_the_next_writer_begins_behind_what_was_handed_out() {
+        let dir = tempfile::tempdir().expect("a directory");
+        drop(segments::begin(dir.path(), 1, &segments::settle).expect("begun"));
+        let segment = |file| Some(Segment { first_seq: 1, block: Block::new(file, 0), at: 0, until: 0, successor: None });
+        // A pipe cannot be synced.
+        let (pipe, _writer) = std::io::pipe().expect("a pipe");
+        let mut reader = Reader::open(dir.path(), 5).expect("a reader");
+        (reader.segment, reader.is_unsynced) = (segment(File::from(OwnedFd::from(pipe))), true);
+        let failure = reader.sync().expect_err("a pipe");
+        assert_eq!(segments::newest(dir.path()).expect("listed"), (Some(1), Some(5)));
+        reader.segment = segment(segments::open(dir.path(), 1).expect("opened").expect("there"));
+        assert_eq!(reader.sync(), Err(failure), "though the disk would say yes now");
     }
 }

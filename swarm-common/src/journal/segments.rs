@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Settings, find};
-use crate::exit::Failure;
+use crate::exit::{self, Failure};
 use crate::{files, platform};
 
 const EXTENSION: &str = ".ndjson";
@@ -139,13 +139,23 @@ pub(super) fn settled(dir: &Path, file: &File, first_seq: u64, settle: Settle<'_
     })
 }
 
-/// Leaves a mark for the next writer: it shall not append to the newest segment, but begin this one. It is not synced: a power cut
-/// takes what the mark warns of, the pages in memory that the disk does not have.
+/// Leaves a mark for the next writer: it shall not append to the newest segment, but begin this one. The mark is put on disk, be it the one
+/// that failed: it is another file, and a reader's cursor may stand behind seqs of which a power cut would leave no other trace.
 ///
 /// # Errors
-/// What open(2) answers.
-pub(super) fn mark_due(dir: &Path, first_seq: u64) -> io::Result<()> {
-    files::open_or_create(&due_path(dir, first_seq)).map(drop)
+/// What the system answers.
+pub(super) fn mark_due(dir: &Path, first_seq: u64, settle: Settle<'_>) -> io::Result<()> {
+    settle(dir, &files::open_or_create(&due_path(dir, first_seq))?, first_seq)
+}
+
+/// Words for a mark that could not be left.
+pub(super) fn unmarked(dir: &Path, error: &io::Error) -> String {
+    let why = exit::reason(error);
+    format!(
+        "the disk does not keep a mark in {} that a new segment is due: {why}; until it is mended, a power cut may take what was stored last, and \
+         give its seqs to other messages",
+        dir.display()
+    )
 }
 
 /// [`settle`], or what a test has in its place.
@@ -254,7 +264,7 @@ mod tests {
         let opened = opened.into_inner().expect("opened");
         assert_eq!(opened.metadata().expect("there").ino(), file.metadata().expect("there").ino());
         assert_eq!(fs::read_dir(dir.path()).expect("listed").count(), 2);
-        mark_due(dir.path(), 8).expect("marked");
+        mark_due(dir.path(), 8, &settle).expect("marked");
         assert_eq!(newest(dir.path()).expect("listed"), (Some(9), None), "a mark that is over");
     }
 }

@@ -15,7 +15,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::append::{Segment, Trouble, WORLD, World, append};
+use super::append::{self, Segment, Trouble, WORLD, World};
 use super::line::Stamp;
 use super::*;
 use crate::json::Scanner;
@@ -39,6 +39,17 @@ fn draft(id: &str, sender: &str, content: &str) -> Draft {
 
 fn own(id: &str, sender: &str) -> Draft {
     Draft { id_is_own: true, ..draft(id, sender, "own") }
+}
+
+/// Appends in another world.
+fn append(
+    dir: &Path,
+    settings: &Settings,
+    batch: &[Draft],
+    note: &mut dyn FnMut(&str),
+    world: World<'_>,
+) -> Result<Vec<Receipt>, AppendError> {
+    append::append(dir, settings, batch, &mut Rules { admit: &mut |_| true, is_strict: false }, note, world)
 }
 
 /// Appends; nothing may be said about it.
@@ -498,7 +509,7 @@ fn after_a_failed_sync_nobody_knows_and_no_seq_is_given_again() {
     let unsettled = |_: &Path, _: &File, _| Err(Errno::EIO.into());
     for _ in 0..2 {
         let tried = append(&journal.dir, &journal.settings, &[draft("id", "a", "x")], &mut |_| {}, World { settle: &unsettled, ..WORLD });
-        assert!(matches!(tried, Err(AppendError::Failed(_))), "{tried:?}");
+        assert!(matches!(tried, Err(AppendError::Partly { last_seq: 3, .. })), "{tried:?}");
     }
     assert_eq!(journal.bounds(), Ok(Bounds { oldest_seq: 1, next_seq: 4 }));
     assert_eq!(store_one(&journal, "four"), 4);
@@ -519,8 +530,105 @@ fn what_is_lost_after_a_failed_sync_gives_no_seq_away() {
     append(&journal.dir, &journal.settings, &[draft("id", "a", "two"), draft("id", "a", "three")], &mut |_| {}, world).expect_err("broken");
     // The pages that the disk does not have go from memory.
     OpenOptions::new().write(true).open(&segments_of(&journal)[0]).and_then(|file| file.set_len(before)).expect("lost");
+    assert_eq!(journal.bounds(), Ok(Bounds { oldest_seq: 1, next_seq: 4 }), "a cursor at 4 is not behind the end");
     assert_eq!(store_one(&journal, "four"), 4);
     assert_eq!(read_all(&journal, 2)[0], Met::Gap(2, 3));
+}
+
+#[test]
+fn the_mark_after_a_failed_sync_is_put_on_disk_and_where_it_cannot_be_that_is_said() {
+    for is_broken in [false, true] {
+        let (_dir, journal) = journal(100_000);
+        store_one(&journal, "one");
+        let (settled, mut said) = (RefCell::new(Vec::new()), Vec::new());
+        let settle = |dir: &Path, file: &File, first_seq: u64| {
+            settled.borrow_mut().push(first_seq);
+            if is_broken { Err(Errno::EIO.into()) } else { segments::settle(dir, file, first_seq) }
+        };
+        let world = World { sync_data: &|_| Err(Errno::EIO.into()), settle: &settle, ..WORLD };
+        let batch = [draft("id", "a", "two"), draft("id", "a", "three")];
+        append(&journal.dir, &journal.settings, &batch, &mut |note| said.push(note.to_string()), world).expect_err("broken");
+        assert_eq!(settled.into_inner(), [4]);
+        assert_eq!(said.iter().any(|note| note.contains("does not keep a mark")), is_broken, "{said:?}");
+        assert_eq!(segments::newest(&journal.dir).expect("listed"), (Some(1), Some(4)), "until the power goes, it is there in any case");
+    }
+}
+
+/// Of each record whether it is known to be stored: yes, no, or nobody knows.
+fn told(error: &AppendError) -> Vec<&'static str> {
+    let (receipts, first_unknown, last_seq) = match error {
+        AppendError::Failed(_) => return vec!["no"],
+        AppendError::Partly { receipts, last_seq, .. } => (receipts, u64::MAX, *last_seq),
+        AppendError::Unknown { receipts, first_seq, last_seq, .. } => (receipts, *first_seq, *last_seq),
+    };
+    let one = |receipt: &Receipt| match receipt.seq {
+        seq if seq > last_seq => "no",
+        seq if seq >= first_unknown => "unknown",
+        _ => "yes",
+    };
+    receipts.iter().map(one).collect()
+}
+
+#[test]
+fn what_is_repeated_is_stored_though_the_disk_has_no_room_for_what_is_new() {
+    let (_dir, journal) = journal(100_000);
+    store(&journal, &[own("one", "a"), own("two", "a")]);
+    let batch = [own("two", "a"), own("new", "a"), own("one", "a"), own("new", "a")];
+    let world = World { write: &|_, _| Err(Errno::ENOSPC.into()), ..WORLD };
+    let error = append(&journal.dir, &journal.settings, &batch, &mut |_| {}, world).expect_err("full");
+    assert_eq!(told(&error), ["yes", "no", "yes", "no"]);
+    assert_eq!(store(&journal, &batch).iter().map(|receipt| receipt.seq).collect::<Vec<_>>(), [2, 3, 1, 3]);
+}
+
+#[test]
+fn a_repeated_record_that_the_disk_does_not_confirm_is_unknown_and_the_journal_goes_on_in_a_new_segment() {
+    let (_dir, journal) = journal(300);
+    store_one(&journal, "one");
+    store(&journal, &[own("old", "a"), draft("id", "a", &"x".repeat(200))]);
+    store(&journal, &[own("live", "a"), draft("id", "a", "y")]);
+    assert_eq!(segments::list(&journal.dir).expect("listed"), [1, 4]);
+    let syncs = Cell::new(0);
+    let broken_at = |n| {
+        let syncs = &syncs;
+        syncs.set(0);
+        move |file: &File| {
+            syncs.set(syncs.get() + 1);
+            if syncs.get() == n { Err(Errno::EIO.into()) } else { file.sync_data() }
+        }
+    };
+    let retry = |batch: &[Draft], n| {
+        let sync_data = broken_at(n);
+        append(&journal.dir, &journal.settings, batch, &mut |_| {}, World { sync_data: &sync_data, ..WORLD })
+    };
+    let error = retry(&[own("old", "a"), own("live", "a"), own("new", "a")], 1).expect_err("broken");
+    assert_eq!((told(&error), syncs.get()), (vec!["unknown", "unknown", "no"], 1));
+    assert_eq!(segments::newest(&journal.dir).expect("listed"), (Some(4), None), "nobody writes to the old one any more");
+    let error = retry(&[own("old", "a"), own("live", "a"), own("new", "a")], 2).expect_err("broken");
+    assert_eq!((told(&error), syncs.get()), (vec!["yes", "unknown", "no"], 2));
+    assert_eq!(segments::newest(&journal.dir).expect("listed"), (Some(4), Some(6)));
+    assert_eq!(store_one(&journal, "new"), 6);
+    assert_eq!(segments::list(&journal.dir).expect("listed"), [1, 4, 6]);
+}
+
+#[test]
+fn the_rules_are_asked_for_what_is_new_alone_and_strict_ends_with_the_first_refusal() {
+    let (_dir, journal) = journal(100_000);
+    store(&journal, &[own("mine", "a"), own("other", "b")]);
+    let batch =
+        [own("mine", "a"), own("new", "a"), own("new", "a"), own("other", "a"), own("spam", "a"), own("spam", "a"), own("last", "a")];
+    let run = |is_strict, batch: &[Draft]| {
+        let mut asked = Vec::new();
+        let mut admit = |draft: &Draft| {
+            asked.push(draft.msg_id.clone());
+            draft.msg_id != "spam"
+        };
+        let receipts = journal.append_by(batch, &mut Rules { admit: &mut admit, is_strict }, &mut |_| {}).expect("stored");
+        (receipts.iter().map(|receipt| receipt.seq).collect::<Vec<_>>(), asked)
+    };
+    assert_eq!(run(true, &batch), (vec![1, 3, 3, 2], vec!["new".to_string()]));
+    assert_eq!(run(true, &batch[4..]), (vec![0], vec!["spam".to_string()]));
+    assert_eq!(run(false, &batch), (vec![1, 3, 3, 2, 0, 0, 4], ["spam", "spam", "last"].map(str::to_string).to_vec()));
+    assert_eq!(seqs(&read_all(&journal, 1)), [1, 2, 3, 4]);
 }
 
 #[test]
@@ -535,7 +643,7 @@ fn a_finished_segment_whose_sync_failed_is_not_synced_again() {
     let world = World { sync_data: &broken, ..WORLD };
     let two = [draft("id", "a", "two")];
     let tried = append(&journal.dir, &journal.settings, &two, &mut |_| {}, world);
-    assert!(matches!(tried, Err(AppendError::Failed(_))), "{tried:?}");
+    assert!(matches!(tried, Err(AppendError::Partly { last_seq: 1, .. })), "{tried:?}");
     assert_eq!(append(&journal.dir, &journal.settings, &two, &mut |_| {}, world).expect("stored")[0].seq, 2);
     assert_eq!(syncs.get(), 2, "of the new one alone");
     assert_eq!(seqs(&read_all(&journal, 1)), [1, 2]);
@@ -569,7 +677,9 @@ fn a_disk_that_is_full_in_the_middle_of_a_batch_keeps_its_whole_lines_and_no_seq
         let written = (length(&as_long) - length(&journal)) as usize + 10;
         let world = World { write: &full_after(written, &look), ..WORLD };
         match append(&journal.dir, &journal.settings, &batch, &mut |_| {}, world) {
-            Err(AppendError::Failed(failure)) if whole == 0 => assert!(failure.what.contains("No space left on device"), "{failure:?}"),
+            Err(AppendError::Partly { last_seq: 1, failure, .. }) if whole == 0 => {
+                assert!(failure.what.contains("No space left on device"), "{failure:?}")
+            }
             Err(AppendError::Partly { last_seq: 3, receipts, failure }) if whole == 2 => {
                 assert!(receipts[1].seq == 3 && failure.hint.contains("stored up to seq 3"), "{failure:?}");
             }
@@ -636,7 +746,7 @@ fn a_batch_over_the_file_size_limit_stores_nothing_and_the_journal_goes_on() {
     setrlimit(Resource::RLIMIT_FSIZE, before.len() as u64 + 300, hard).expect("set");
     let batch: Vec<Draft> = (0..5).map(|n| draft("id", "a", &format!("{n}"))).collect();
     match journal.append(&batch, &mut |_| {}) {
-        Err(AppendError::Failed(failure)) => {
+        Err(AppendError::Partly { last_seq: 1, failure, .. }) => {
             assert_eq!(failure.exit.status(), 3);
             assert!(failure.what.contains("File too large"), "{}", failure.what);
         }
