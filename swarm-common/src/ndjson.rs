@@ -410,7 +410,8 @@ impl Rejects {
         if last {
             bytes.push(b'\n');
         }
-        file.write_all(&bytes).map_err(|error| Failure::io(format_args!("keep a rejected line in {name}"), &error))
+        // Not quiet where it is a pipe whose reader is gone: it is not the output.
+        file.write_all(&bytes).map_err(|error| Failure::system(format!("cannot keep a rejected line in {name}: {}", exit::reason(&error))))
     }
 
     /// The whole of a bad line: kept, then told.

@@ -1,7 +1,68 @@
 //! The lines on standard output: what became of each record (DESIGN 8).
 
+use std::os::fd::BorrowedFd;
+
 use swarm_common::exit::{Exit, Failure};
 use swarm_common::json;
+use swarm_common::ndjson::{self, Out};
+
+/// Where the answers go; nowhere, where nobody wants them. A reader that leaves ends no more than the answers: what was asked to be sent is
+/// sent.
+pub struct Answers(Option<Out>);
+
+impl Answers {
+    /// Into `out`, if anywhere.
+    pub fn to(out: Option<Out>) -> Answers {
+        Answers(out)
+    }
+
+    /// True when somebody wants them.
+    pub fn are_read(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// One answer.
+    ///
+    /// # Errors
+    /// Status 3 when it cannot be written (disk full).
+    pub fn line(&mut self, line: &[u8]) -> Result<(), Failure> {
+        let done = self.0.as_mut().map_or(Ok(()), |out| out.line(line));
+        self.outlive_reader(done)
+    }
+
+    /// Writes what was gathered.
+    ///
+    /// # Errors
+    /// As [`Answers::line`].
+    pub fn flush(&mut self) -> Result<(), Failure> {
+        let done = self.0.as_mut().map_or(Ok(()), Out::flush);
+        self.outlive_reader(done)
+    }
+
+    /// Sleeps until `input` can be read.
+    ///
+    /// # Errors
+    /// What the system answers.
+    pub fn wait_for(&mut self, input: BorrowedFd<'_>) -> Result<(), Failure> {
+        match ndjson::wait_for_input(input, self.0.as_ref().map(Out::fd)) {
+            Err(failure) if failure.is_quiet() => {
+                self.0 = None;
+                ndjson::wait_for_input(input, None)
+            }
+            done => done,
+        }
+    }
+
+    fn outlive_reader(&mut self, done: Result<(), Failure>) -> Result<(), Failure> {
+        match done {
+            Err(failure) if failure.is_quiet() => {
+                self.0 = None;
+                Ok(())
+            }
+            done => done,
+        }
+    }
+}
 
 /// `{"status":"accepted","seq":7,"msg_id":"..","recipients":["a"]}`.
 pub fn accepted(seq: u64, msg_id: &str, recipients: &[String]) -> Vec<u8> {

@@ -22,7 +22,7 @@ use swarm_common::message::Message;
 use swarm_common::ndjson::{self, Out, Rejects};
 use swarm_common::store::Store;
 
-use crate::answer::Refusal;
+use crate::answer::{Answers, Refusal};
 use crate::batch::{Batch, Origin, Told};
 use crate::cli::{Input, NAME, Request};
 use crate::gate::Gate;
@@ -43,22 +43,22 @@ pub fn send(request: Request) -> Result<Exit, Failure> {
     let own = identity::own(request.own.as_deref())?;
     let mut gate = Gate::new(own, request.is_forced, request.defaults);
     let batch = Batch::new(Quota::of(&store)?, request.is_strict);
-    let mut out = if request.is_quiet { None } else { Some(Out::stdout()?) };
+    let mut answers = Answers::to(if request.is_quiet { None } else { Some(Out::stdout()?) });
     match request.input {
-        Input::Text(content) => one(&store, &mut gate, batch, Ok(content), &mut out),
-        Input::TextFromStdin => one(&store, &mut gate, batch, text::from_stdin(), &mut out),
+        Input::Text(content) => one(&store, &mut gate, batch, Ok(content), &mut answers),
+        Input::TextFromStdin => one(&store, &mut gate, batch, text::from_stdin(), &mut answers),
         Input::Records => {
             let input = ndjson::stdin()?;
             ndjson::refuse_loop(&input, "standard input", request.reject.as_deref())?;
             let rejects = Rejects::new(NAME, request.reject.as_deref(), request.is_strict)?;
-            stream::run(input, &store.journal(), &mut gate, batch, out, rejects)
+            stream::run(input, &store.journal(), &mut gate, batch, answers, rejects)
         }
     }
 }
 
 /// One message.
-fn one(store: &Store, gate: &mut Gate, mut batch: Batch, content: Result<String, Failure>, out: &mut Option<Out>) -> Result<Exit, Failure> {
-    let mut print = |line: &[u8]| out.as_mut().map_or(Ok(()), |out| out.line(line).and_then(|()| out.flush()));
+fn one(store: &Store, gate: &mut Gate, mut batch: Batch, content: Result<String, Failure>, answers: &mut Answers) -> Result<Exit, Failure> {
+    let mut print = |line: &[u8]| answers.line(line).and_then(|()| answers.flush());
     let message = content.map(|content| Message { content: Some(content), ..Message::default() });
     let accepted = match message.map_err(Refusal::from).and_then(|message| gate.pass(message)) {
         Ok(accepted) => accepted,

@@ -8,9 +8,9 @@ use swarm_common::exit::{self, Exit, Failure};
 use swarm_common::journal::Journal;
 use swarm_common::json::{self, Scanner};
 use swarm_common::message::Message;
-use swarm_common::ndjson::{self, Lines, Out, Piece, Rejects, TooLong};
+use swarm_common::ndjson::{Lines, Piece, Rejects, TooLong};
 
-use crate::answer::{self, Refusal};
+use crate::answer::{self, Answers, Refusal};
 use crate::batch::{Batch, Origin, Told};
 use crate::cli::NAME;
 use crate::gate::Gate;
@@ -19,8 +19,7 @@ use crate::gate::Gate;
 struct Stream<'a> {
     journal: &'a Journal,
     gate: &'a mut Gate,
-    /// `None` where nobody wants answers.
-    out: Option<Out>,
+    answers: Answers,
     rejects: Rejects,
     scanner: Scanner,
     batch: Batch,
@@ -32,27 +31,19 @@ struct Stream<'a> {
 ///
 /// # Errors
 /// Status 3 when the system failed; with `--strict` the first refusal. What was accepted before is stored.
-pub fn run(input: File, journal: &Journal, gate: &mut Gate, batch: Batch, out: Option<Out>, rejects: Rejects) -> Result<Exit, Failure> {
+pub fn run(input: File, journal: &Journal, gate: &mut Gate, batch: Batch, answers: Answers, rejects: Rejects) -> Result<Exit, Failure> {
     let mut lines = Lines::new(input);
-    let mut stream = Stream { journal, gate, out, rejects, scanner: Scanner::new(), batch, worst: Exit::Yes };
+    let mut stream = Stream { journal, gate, answers, rejects, scanner: Scanner::new(), batch, worst: Exit::Yes };
     let read = stream.read(&mut lines);
-    if read.is_ok() && lines.number() == 0 && stream.out.is_some() {
+    if read.is_ok() && lines.number() == 0 && stream.answers.are_read() {
         // Who forgot the text, in a job without a terminal, would take the silence for success.
         exit::say(NAME, "nothing was sent: no text, and nothing on standard input");
     }
     // Also when something failed: what was accepted before it is stored and answered.
     let stored = stream.store();
     stream.rejects.sum_up();
-    let done = match stored {
-        // Of an earlier line than what ended the reading.
-        Err(earlier) if !earlier.is_quiet() => Err(earlier),
-        stored => read.and(stored),
-    };
-    if done.as_ref().is_err_and(Failure::is_quiet) && stream.worst > Exit::Yes && !stream.rejects.are_kept() {
-        // Nobody hears the answers any more; the status still says that something was refused.
-        return Ok(stream.worst);
-    }
-    done.map_err(|failure| {
+    // Of an earlier line than what ended the reading.
+    stored.and(read).map_err(|failure| {
         if failure.exit != Exit::System {
             return failure;
         }
@@ -87,7 +78,7 @@ impl Stream<'_> {
             }
             if !is_ready(lines.input()) {
                 self.store()?;
-                ndjson::wait_for_input(lines.input().as_fd(), self.out.as_ref().map(Out::fd))?;
+                self.answers.wait_for(lines.input().as_fd())?;
             }
             lines.fill()?;
         }
@@ -124,17 +115,15 @@ impl Stream<'_> {
         if self.batch.is_empty() {
             return Ok(());
         }
-        let Stream { journal, out, rejects, batch, worst, .. } = self;
-        let mut print = |line: &[u8]| out.as_mut().map_or(Ok(()), |out| out.line(line)).map_err(unheard);
+        let Stream { journal, answers, rejects, batch, worst, .. } = self;
         let told = batch.store(journal, &mut |told| match told {
-            Told::Answer(line) => print(line),
+            Told::Answer(line) => answers.line(line).map_err(unheard),
             Told::Refused(Origin { number, line }, refusal) => {
-                let printed = print(&answer::refused(*number, refusal));
+                let printed = answers.line(&answer::refused(*number, refusal)).map_err(unheard);
                 refuse(rejects, worst, number.unwrap_or(0), line, refusal).and(printed)
             }
         });
-        let flushed = out.as_mut().map_or(Ok(()), Out::flush).map_err(unheard);
-        told.and(flushed)
+        told.and(answers.flush().map_err(unheard))
     }
 }
 

@@ -297,7 +297,20 @@ fn a_single_line_of_a_slow_producer_is_answered_before_the_next_one_comes() {
 }
 
 #[test]
-fn a_reader_of_the_answers_that_leaves_ends_it_quietly_also_while_idle() {
+fn a_reader_of_the_answers_that_leaves_keeps_no_message_from_being_sent() {
+    let swarm = Swarm::new();
+    let send = env!("CARGO_BIN_EXE_swarm-send");
+    fs::write(swarm.0.path().join("many"), "{\"content\":\"x\"}\n".repeat(10_000) + "foo\n").unwrap();
+    // The status of swarm-send itself; the answers are more than a pipe holds.
+    let script = format!("{{ {send} --store store --as a --to b < many; echo $? > status; }} | head -1");
+    let run = Call::new("sh").args(["-c", &script]).current_dir(swarm.0.path()).assert().success();
+    assert_eq!(records(&run.get_output().stdout)[0]["seq"], 1);
+    run.stderr(contains("line 10001: not one JSON object"));
+    assert_eq!((swarm.stored().len(), fs::read_to_string(swarm.0.path().join("status")).unwrap().as_str()), (10_000, "2\n"));
+}
+
+#[test]
+fn a_reader_of_the_answers_that_leaves_before_the_first_message_keeps_none_from_being_sent() {
     let swarm = Swarm::new();
     let mut child = Command::new(env!("CARGO_BIN_EXE_swarm-send"));
     child
@@ -307,11 +320,29 @@ fn a_reader_of_the_answers_that_leaves_ends_it_quietly_also_while_idle() {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let mut child = child.spawn().unwrap();
-    let stdin = child.stdin.take();
+    let mut stdin = child.stdin.take().unwrap();
     drop(child.stdout.take());
-    let done = child.wait_with_output().unwrap();
+    for _ in 0..3 {
+        stdin.write_all(b"{\"content\":\"x\"}\n").unwrap();
+    }
     drop(stdin);
+    let done = child.wait_with_output().unwrap();
     assert_eq!((done.status.code(), String::from_utf8_lossy(&done.stderr).as_ref()), (Some(0), ""));
+    assert_eq!(swarm.stored().len(), 3);
+}
+
+#[test]
+fn rejects_that_nobody_takes_are_the_systems_failure() {
+    let swarm = Swarm::new();
+    let send = env!("CARGO_BIN_EXE_swarm-send");
+    // The reader of the pipe is gone once it could be opened.
+    let script = format!("mkfifo r; true < r & yes foo | head -100000 | {send} -q --store store --as a --to b --reject r");
+    Call::new("sh")
+        .args(["-c", &script])
+        .current_dir(swarm.0.path())
+        .assert()
+        .code(3)
+        .stderr(contains("keep a rejected line in r: Broken pipe"));
 }
 
 #[test]
