@@ -1,11 +1,11 @@
 //! How grants ended: a ring of fixed slots, by token. It says why a token is no longer good, and that an end was told already. What is in
 //! the table overrules it; what 4,096 newer ends have written over is forgotten.
 
-use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use swarm_common::files;
 use swarm_common::json::{Scanner, Value, Walk};
 
 const SLOTS: u64 = 4_096;
@@ -38,7 +38,7 @@ impl Why {
 /// # Errors
 /// What the system says.
 pub fn put(path: &Path, token: u64, why: Why) -> io::Result<()> {
-    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    let file = files::open_or_create(path)?;
     let mut slot = format!("{{\"token\":{token},\"why\":\"{}\"}}", why.word());
     slot.extend(std::iter::repeat_n(' ', SLOT_BYTES.saturating_sub(slot.len() + 1)));
     slot.push('\n');
@@ -48,7 +48,7 @@ pub fn put(path: &Path, token: u64, why: Why) -> io::Result<()> {
 /// How the grant of `token` ended, as far as is known.
 pub fn get(path: &Path, token: u64) -> Option<Why> {
     let mut slot = [0; SLOT_BYTES];
-    File::open(path).ok()?.read_exact_at(&mut slot, offset(token)).ok()?;
+    files::open_if_there(path).ok()??.read_exact_at(&mut slot, offset(token)).ok()?;
     let (mut is_it, mut why) = (false, None);
     let whole = Scanner::new().members(&slot, |key, value| {
         if key.is(b"token") {

@@ -52,13 +52,15 @@ pub fn dir_of(name: &str) -> Option<String> {
     String::from_utf8(dir).ok()
 }
 
-/// The files of the directories above the one whose file this is, the root's among them; of a name that was cut, those whose own were not.
+/// The files of the directories that may be above the one whose file this is, the root's among them; of a name that was cut, those whose own
+/// were not, and the one that ends where it was cut.
 pub fn above(name: &str) -> impl Iterator<Item = String> {
     let stem = name.strip_suffix(ENDING).unwrap_or(name);
-    let stem = stem.split_once('~').map_or(stem, |(cut, _)| cut);
+    let cut = stem.split_once('~').map(|(cut, _)| cut);
+    let stem = cut.unwrap_or(stem);
     let root = (stem != ROOT).then(|| format!("{ROOT}{ENDING}"));
     let between = stem.match_indices('+').filter(|(at, _)| *at > 0).map(|(at, _)| format!("{}{ENDING}", &stem[..at]));
-    root.into_iter().chain(between)
+    root.into_iter().chain(between).chain(cut.map(|cut| format!("{cut}{ENDING}")))
 }
 
 /// True for the file of a directory that may lie in or below `dir`: surely if it does, and for cut names sometimes else.
@@ -104,6 +106,8 @@ mod tests {
         assert_eq!(of(""), "+.ndjson");
         assert_eq!(of("Src/[id] é"), "^src+%5bid%5d%20%c3%a9.ndjson");
         assert_eq!(above(&of("src/auth/x")).collect::<Vec<_>>(), ["+.ndjson", "src.ndjson", "src+auth.ndjson"]);
+        let edge = "a".repeat(STEM_BYTES_MAX);
+        assert!(above(&of(&format!("{edge}/x"))).any(|above| above == of(&edge)));
         assert_eq!((above(&of("src")).count(), above(&of("")).count()), (1, 0));
     }
 
@@ -119,6 +123,7 @@ mod tests {
             prop_assert!(dir_of(&name).is_some() || name.contains('~'));
             prop_assert!(may_be_within(&name, &dir) && may_be_within(&name, ""));
             let deep = format!("{dir}/{below}");
+            prop_assert!(name.contains('~') || above(&of(&deep)).any(|above| above == name), "{}", name);
             prop_assert!(may_be_within(&of(&deep), &dir));
             if !of(&deep).contains('~') {
                 let beside = format!("{dir}{other}");

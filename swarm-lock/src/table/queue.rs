@@ -14,6 +14,9 @@ use swarm_common::{files, time};
 use crate::lease::{self, Mode};
 use crate::pattern::Pattern;
 
+/// No place is as far back: what has such a name is not of the queue.
+const NUMBER_MAX: u64 = 1 << 53;
+
 /// Somebody who waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiter {
@@ -93,7 +96,8 @@ pub fn list(dir: &Path) -> io::Result<Vec<Waiter>> {
     for number in numbers {
         let path = file(&queue, number);
         // Whoever leaves removes its file without the lock.
-        let Some(mut file) = files::open_if_there(&path)? else { continue };
+        // What is no file is no waiter.
+        let Ok(Some(mut file)) = files::open_if_there(&path) else { continue };
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
         waiters.extend(parse(&bytes, number, path, &mut scanner));
@@ -130,7 +134,7 @@ pub fn sweep(dir: &Path) -> io::Result<()> {
     let queue = dir.join("queue");
     for number in numbers(&queue)? {
         let path = file(&queue, number);
-        if let Some(file) = files::open_if_there(&path)?
+        if let Ok(Some(file)) = files::open_if_there(&path)
             && !files::is_locked(&file)?
         {
             fs::remove_file(&path)?;
@@ -152,7 +156,12 @@ fn numbers(queue: &Path) -> io::Result<Vec<u64>> {
     let mut numbers = Vec::new();
     for entry in entries {
         let name = entry?.file_name();
-        numbers.extend(name.to_str().and_then(|name| name.strip_suffix(".ndjson")).and_then(|number| number.parse::<u64>().ok()));
+        numbers.extend(
+            name.to_str()
+                .and_then(|name| name.strip_suffix(".ndjson"))
+                .and_then(|number| number.parse::<u64>().ok())
+                .filter(|number| *number < NUMBER_MAX),
+        );
     }
     Ok(numbers)
 }

@@ -1,15 +1,15 @@
 //! Fencing tokens: each larger than all before it, power cuts included, and for one sync in a thousand of them.
 //!
-//! The file says which token is next, and a ceiling that was synced before any token of its block was given. Where the next one was
-//! written is not synced: after another boot it is not believed, and a new block begins at the ceiling.
+//! The file says which token is next, and a ceiling, and whether that was synced: no token of its block is given before. Where the next one
+//! was written is not synced: after another boot it is not believed, and a new block begins at the ceiling.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use swarm_common::json::{Scanner, Value, Walk};
-use swarm_common::platform;
+use swarm_common::{files, platform};
 
 use crate::clock::Clock;
 
@@ -21,11 +21,13 @@ const FILE_BYTES: usize = 128;
 struct State {
     next: u64,
     ceiling: u64,
+    /// The ceiling is on disk.
+    is_synced: bool,
     is_this_boot: bool,
 }
 
 impl State {
-    const NEW: State = State { next: 1, ceiling: 1, is_this_boot: true };
+    const NEW: State = State { next: 1, ceiling: 1, is_synced: true, is_this_boot: true };
 }
 
 /// Takes the next token from the file at `path`, under the table's lock. `is_new` says that the table never gave one; where it did and the file
@@ -34,43 +36,33 @@ impl State {
 /// # Errors
 /// What the system says; no token was taken.
 pub fn take(path: &Path, clock: &Clock, is_new: bool, note: &mut dyn FnMut(&str)) -> io::Result<u64> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).mode(0o600);
-    let (file, state) = match options.open(path) {
-        Ok(file) => {
-            // Empty where nothing was granted: who made it was killed before he wrote it.
-            let is_unwritten = is_new && file.metadata()?.len() == 0;
-            let state = if is_unwritten { Some(State::NEW) } else { read(&file, clock)? };
-            (file, state)
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let file = options.create(true).truncate(false).open(path)?;
-            (file, is_new.then_some(State::NEW))
-        }
-        Err(error) => return Err(error),
-    };
+    let file = files::open_or_create(path)?;
+    // Of a first writer that was killed the file may be there, and empty.
+    let is_empty = file.metadata()?.len() == 0;
+    let state = if is_empty && is_new { Some(State::NEW) } else { read(&file, clock)? };
     let state = match state {
         Some(state) => state,
         None => {
             let next = u64::try_from(clock.now.as_millisecond()).unwrap_or(1);
             note(&format!("{} cannot be read: tokens go on at {next}", path.display()));
-            State { next, ceiling: next, is_this_boot: true }
+            State { next, ceiling: next, is_synced: true, is_this_boot: true }
         }
     };
     let token = if state.is_this_boot { state.next } else { state.ceiling };
-    if token < state.ceiling && state.is_this_boot {
-        write(&file, clock, token + 1, state.ceiling)?;
+    if token < state.ceiling && state.is_this_boot && state.is_synced {
+        write(&file, clock, State { next: token + 1, ..state })?;
         return Ok(token);
     }
-    let ceiling = token.saturating_add(BLOCK);
-    write(&file, clock, token + 1, ceiling)?;
+    // A block whose sync failed, or whose writer was killed in it, is synced by the next one, with another ceiling: pages that were
+    // written again are synced again.
+    let ceiling = token.max(state.ceiling).saturating_add(BLOCK);
+    write(&file, clock, State { next: token, ceiling, is_synced: false, is_this_boot: true })?;
     platform::sync_data(&file)?;
-    if file.metadata()?.len() == FILE_BYTES as u64 && state.ceiling <= token {
-        // The first block: the names above it have to be found again too.
-        for dir in path.ancestors().skip(1).take(2) {
-            platform::sync_dir(dir)?;
-        }
+    // The names that lead to it have to be found again too.
+    for dir in path.ancestors().skip(1).take(2) {
+        platform::sync_dir(dir)?;
     }
+    write(&file, clock, State { next: token + 1, ceiling, is_synced: true, is_this_boot: true })?;
     Ok(token)
 }
 
@@ -91,22 +83,25 @@ fn read(file: &File, clock: &Clock) -> io::Result<Option<State>> {
             Err(error) => return Err(error),
         }
     }
-    let (mut next, mut ceiling, mut is_this_boot) = (None, None, None);
+    let (mut next, mut ceiling, mut is_synced, mut is_this_boot) = (None, None, None, None);
     let whole = Scanner::new().members(&bytes[..len], |key, value| {
         match value {
             Value::String(id) if key.is(b"boot_id") => is_this_boot = Some(id.is(clock.boot_id.as_bytes())),
+            Value::Bool(synced) if key.is(b"synced") => is_synced = Some(synced),
             _ if key.is(b"next") => next = value.as_u64(),
             _ if key.is(b"ceiling") => ceiling = value.as_u64(),
             _ => {}
         }
         Walk::On
     });
-    let state = next.zip(ceiling).zip(is_this_boot).map(|((next, ceiling), is_this_boot)| State { next, ceiling, is_this_boot });
+    let state = || Some(State { next: next?, ceiling: ceiling?, is_synced: is_synced?, is_this_boot: is_this_boot? });
+    let state = state();
     Ok(state.filter(|state| whole == Ok(true) && (1..=state.ceiling).contains(&state.next) && state.ceiling < u64::MAX / 2))
 }
 
-fn write(file: &File, clock: &Clock, next: u64, ceiling: u64) -> io::Result<()> {
-    let mut line = format!("{{\"next\":{next},\"ceiling\":{ceiling},\"boot_id\":\"{}\"}}", clock.boot_id);
+fn write(file: &File, clock: &Clock, state: State) -> io::Result<()> {
+    let State { next, ceiling, is_synced, .. } = state;
+    let mut line = format!("{{\"next\":{next},\"ceiling\":{ceiling},\"synced\":{is_synced},\"boot_id\":\"{}\"}}", clock.boot_id);
     debug_assert!(line.len() < FILE_BYTES, "two numbers and a boot id");
     line.extend(std::iter::repeat_n(' ', FILE_BYTES.saturating_sub(line.len() + 1)));
     line.push('\n');
@@ -147,10 +142,24 @@ mod tests {
     }
 
     #[test]
+    fn a_block_whose_sync_is_not_known_to_have_happened_is_synced_before_a_token_of_it_is_given() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("tokens");
+        let one = clock("one");
+        assert_eq!(take(&path, &one, true, &mut |words| panic!("{words}")).ok(), Some(1));
+        // As a writer leaves it that was killed before its sync.
+        let file = files::open_or_create(&path).expect("opened");
+        write(&file, &one, State { next: 1025, ceiling: 2049, is_synced: false, is_this_boot: true }).expect("written");
+        assert_eq!(take(&path, &one, false, &mut |words| panic!("{words}")).ok(), Some(1025));
+        let state = read(&file, &one).expect("read").expect("a state");
+        assert_eq!((state.next, state.ceiling, state.is_synced), (1026, 3073, true));
+    }
+
+    #[test]
     fn a_lost_or_damaged_file_is_told_and_tokens_go_on_from_the_clock() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("tokens");
-        for content in [None, Some("garbage"), Some(""), Some("{\"next\":9,\"ceiling\":2,\"boot_id\":\"one\"}")] {
+        for content in [None, Some("garbage"), Some(""), Some("{\"next\":9,\"ceiling\":2,\"synced\":true,\"boot_id\":\"one\"}")] {
             let _ = std::fs::remove_file(&path);
             if let Some(content) = content {
                 std::fs::write(&path, content).expect("written");
