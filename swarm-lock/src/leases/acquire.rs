@@ -7,7 +7,7 @@ use swarm_common::platform::Process;
 
 use super::obstacles::{Obstacles, obstacles};
 use super::turn::{Edit, Turn};
-use super::{Acquired, Manner, Request, join, leases, near};
+use super::{Acquired, Manner, Request, join, leases};
 use crate::asked::Asked;
 use crate::conflict::Why;
 use crate::event::Event;
@@ -113,7 +113,7 @@ impl Turn<'_> {
     /// Prolongs the one grant that includes all that is asked for, if there is one.
     fn renew_own(&mut self, request: &Request) -> Result<Option<Acquired>, Failure> {
         let Request { agent_id, mode, patterns, ttl, reason, tie, .. } = request;
-        let names = near(&mut self.writer.view, patterns)?;
+        let names = self.writer.view.near(patterns)?;
         self.writer.set_aside(&names, self.note)?;
         let (view, asked) = (self.view(), Asked::of(patterns));
         // By token: which of the patterns it includes, and how many.
@@ -143,7 +143,7 @@ impl Turn<'_> {
 
     /// The files in which a grant lies that these patterns are of.
     pub(super) fn files_of(&mut self, token: u64, patterns: &[Pattern]) -> Result<Vec<String>, Failure> {
-        let mut names = near(&mut self.writer.view, patterns)?;
+        let mut names = self.writer.view.near(patterns)?;
         let (mut found, mut files) = (0, 0);
         for row in leases(self.view(), &names).filter(|row| row.token == token) {
             found += 1;

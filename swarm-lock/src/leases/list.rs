@@ -36,17 +36,10 @@ impl Leases {
     ) -> Result<(), Failure> {
         let mut view = self.table.read()?;
         let waiters = view.waiters()?;
-        let mut names = Vec::new();
-        match patterns {
-            None => names = view.all()?,
-            Some(patterns) => {
-                for pattern in patterns {
-                    names.extend(view.near(pattern)?);
-                }
-                names.sort_unstable();
-                names.dedup();
-            }
-        }
+        let mut names = match patterns {
+            None => view.all()?,
+            Some(patterns) => view.near(patterns)?,
+        };
         let touches = |row: &Row<'_>| {
             patterns.is_none_or(|patterns| {
                 row.patterns().any(|(text, is_literal)| patterns.iter().any(|asked| conflict::meet(asked, &text, is_literal).is_some()))

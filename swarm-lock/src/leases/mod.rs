@@ -10,7 +10,6 @@ mod own;
 mod sweep;
 mod turn;
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -226,7 +225,7 @@ impl Leases {
         let mut answers = Vec::new();
         for asked in patterns {
             let mut valid = Valid::No(None);
-            for name in view.near(asked)? {
+            for name in view.near(std::slice::from_ref(asked))? {
                 for row in view.rows(&name) {
                     if let Some(Line::Lease(row)) = row
                         && row.token == token
@@ -271,15 +270,6 @@ fn leases<'a>(view: &'a View, names: &'a [String]) -> impl Iterator<Item = Row<'
         Some(Line::Lease(row)) => Some(row),
         _ => None,
     })
-}
-
-/// The files in which there may be something that meets one of these. They are read.
-fn near(view: &mut View, patterns: &[Pattern]) -> Result<Vec<String>, Failure> {
-    let mut names = BTreeSet::new();
-    for pattern in patterns {
-        names.extend(view.near(pattern)?);
-    }
-    Ok(names.into_iter().collect())
 }
 
 /// Two parts of one grant as one; it ends with the part that ends first.

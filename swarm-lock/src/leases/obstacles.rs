@@ -6,7 +6,6 @@ use std::path::Path;
 use swarm_common::exit::Failure;
 use swarm_common::identity;
 
-use super::near;
 use super::turn::Turn;
 use crate::asked::Asked;
 use crate::conflict::{Conflict, Sign, Why};
@@ -32,7 +31,7 @@ pub(super) fn obstacles(
     let asked = Asked::of(patterns);
     // Each with the place of what was asked for, in whose order they are told.
     let (mut found, mut dead): (Vec<(usize, Conflict)>, BTreeMap<u64, Lease>) = (Vec::new(), BTreeMap::new());
-    for name in &near(view, patterns)? {
+    for name in &view.near(patterns)? {
         let file = view.dir().join("held").join(name);
         for row in view.rows(name) {
             let row = match row {

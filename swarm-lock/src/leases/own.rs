@@ -7,7 +7,7 @@ use swarm_common::exit::Failure;
 use swarm_common::platform::Process;
 
 use super::turn::{Edit, Turn};
-use super::{Done, Named, Part, Which, join, leases, near, part};
+use super::{Done, Named, Part, Which, join, leases, part};
 use crate::event::Event;
 use crate::lease::Lease;
 use crate::pattern::Pattern;
@@ -146,7 +146,7 @@ impl Turn<'_> {
         let names = match which {
             Which::Paths(named) => {
                 let readings: Vec<Pattern> = named.iter().flat_map(|named| named.readings.iter().cloned()).collect();
-                near(&mut self.writer.view, &readings)?
+                self.writer.view.near(&readings)?
             }
             Which::Grant(token, patterns) => self.files_of(*token, patterns)?,
             Which::Token(_) | Which::All => self.writer.view.all()?,

@@ -34,7 +34,7 @@ pub mod name;
 pub mod queue;
 pub mod token;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -49,10 +49,14 @@ use swarm_common::platform;
 use crate::clock::Clock;
 use crate::lease::{self, Line};
 use crate::pattern::{Pattern, ROOT};
+use crate::table::name::Names;
 use crate::table::queue::Waiter;
 
 /// Read at once.
 const READ_BYTES: usize = 16_384;
+
+/// What an entry that is no file is read as: a line that is none.
+const NO_FILE: &[u8] = b"no file\n";
 
 /// The table in one directory.
 #[derive(Clone, Debug)]
@@ -68,7 +72,7 @@ pub struct View {
     /// What was read of `held/`; none where there is no such file.
     files: HashMap<String, Option<Vec<u8>>>,
     /// The names in `held/`.
-    names: Option<Vec<String>>,
+    names: Option<Rc<Names>>,
     /// Those who wait.
     waiters: Option<Rc<[Waiter]>>,
     is_staged: bool,
@@ -159,27 +163,31 @@ impl View {
         &self.dir
     }
 
-    /// The files in which there may be something that meets the pattern. They are read.
+    /// The files in which there may be something that meets one of these. They are read.
     ///
     /// # Errors
     /// Status 3 when one cannot be read.
-    pub fn near(&mut self, pattern: &Pattern) -> Result<Vec<String>, Failure> {
-        let reach = reach(pattern);
-        let mut near = Vec::new();
-        for dir in ancestors(reach) {
-            let name = name::of(dir);
-            if !self.load(&name)? {
-                // None below it either.
-                return Ok(near);
+    pub fn near(&mut self, patterns: &[Pattern]) -> Result<Vec<String>, Failure> {
+        let mut near = BTreeSet::new();
+        'patterns: for pattern in patterns {
+            let reach = reach(pattern);
+            for dir in ancestors(reach) {
+                let name = name::of(dir);
+                if !self.load(&name)? {
+                    // None below it either.
+                    continue 'patterns;
+                }
+                near.insert(name);
             }
-            near.push(name);
-        }
-        for name in self.names()? {
-            if name::may_be_within(&name, reach) && !near.contains(&name) && self.load(&name)? {
-                near.push(name);
+            // Its own file is there, so there may be some below.
+            let names = self.names()?;
+            for name in names.below(reach) {
+                if self.load(name)? {
+                    near.insert(name.clone());
+                }
             }
         }
-        Ok(near)
+        Ok(near.into_iter().collect())
     }
 
     /// All files. They are read.
@@ -188,10 +196,10 @@ impl View {
     /// Status 3 when one cannot be read.
     pub fn all(&mut self) -> Result<Vec<String>, Failure> {
         let names = self.names()?;
-        for name in &names {
+        for name in &names.all {
             self.load(name)?;
         }
-        Ok(names)
+        Ok(names.all.clone())
     }
 
     /// All of a file; nothing of one that was not read.
@@ -225,6 +233,11 @@ impl View {
             Ok(None) => read(&held, room),
             staged => staged,
         };
+        // A directory, a named pipe: as a file that makes no sense. What it stands for is not known.
+        let bytes = match bytes {
+            Err(_) if held.symlink_metadata().is_ok_and(|meta| !meta.is_file()) => Ok(Some(NO_FILE.to_vec())),
+            bytes => bytes,
+        };
         let bytes = bytes.map_err(|error| Failure::io(format_args!("read the leases in {}", held.display()), &error))?;
         let is_there = bytes.is_some();
         self.files.insert(name.to_string(), bytes);
@@ -243,7 +256,8 @@ impl View {
         Ok(self.waiters.insert(waiters.into()).clone())
     }
 
-    fn names(&mut self) -> Result<Vec<String>, Failure> {
+    /// In their order.
+    fn names(&mut self) -> Result<Rc<Names>, Failure> {
         if let Some(names) = &self.names {
             return Ok(names.clone());
         }
@@ -251,10 +265,7 @@ impl View {
         if self.is_staged {
             names.extend(list(&self.dir.join("staged"))?);
         }
-        names.sort_unstable();
-        names.dedup();
-        self.names = Some(names.clone());
-        Ok(names)
+        Ok(self.names.insert(Names::of(names).into()).clone())
     }
 }
 
@@ -323,6 +334,11 @@ impl Writer {
             changes[0].bytes.extend_from_slice(&marker);
         }
         self.commit(changes)?;
+        // What was no file has changed places with the one that was written.
+        let new = dir.join("new");
+        if new.symlink_metadata().is_ok_and(|meta| !meta.is_file()) {
+            clear_away(&new).map_err(|error| failed("set a damaged file aside", &dir, &error))?;
+        }
         note(&format!(
             "{} is damaged: set aside as {}; what it may have held counts as held, until 'swarm-lock sweep --damaged'",
             dir.join("held").join(name).display(),
@@ -345,11 +361,7 @@ impl Writer {
             });
         }
         for Change { name, bytes } in changes {
-            if let Some(names) = &mut self.view.names
-                && !names.contains(&name)
-            {
-                names.push(name.clone());
-            }
+            self.view.names = None;
             self.view.files.insert(name, Some(bytes));
         }
         Ok(())
@@ -383,6 +395,7 @@ impl Writer {
                 for change in changes {
                     write(&staging.join(&change.name), &change.bytes)?;
                 }
+                wake(&held, changes);
                 fs::rename(&staging, &staged)?;
                 // From here on it is done, whatever happens: what is left, the next writer does.
                 let _ = carry_out(dir);
@@ -409,10 +422,8 @@ impl Writer {
                 created => created,
             };
             created.map_err(|error| failed("change the leases", &self.view.dir, &error))?;
-            self.view.files.insert(name.clone(), Some(Vec::new()));
-            if let Some(names) = &mut self.view.names {
-                names.push(name);
-            }
+            self.view.files.insert(name, Some(Vec::new()));
+            self.view.names = None;
         }
         Ok(())
     }
@@ -512,9 +523,23 @@ fn list(dir: &Path) -> Result<Vec<String>, Failure> {
 /// ext4 takes a file that was cut to nothing or is renamed over another for a replacement whose author forgot to sync it, and writes it
 /// to disk at once (auto_da_alloc in ext4(5); measured: 117 us a rename, and 12 for two files that take turns).
 fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    let mut file = match files::open_or_create(path) {
+        Err(_) if path.symlink_metadata().is_ok_and(|meta| !meta.is_file()) => {
+            clear_away(path)?;
+            files::open_or_create(path)?
+        }
+        opened => opened?,
+    };
     file.write_all(bytes)?;
     file.set_len(bytes.len() as u64)
+}
+
+/// Moves what is no file, and nobody of ours made, out of the way.
+fn clear_away(path: &Path) -> io::Result<()> {
+    let (dir, name) = (path.with_file_name("damaged"), path.file_name().unwrap_or_default());
+    files::create_dir(&dir)?;
+    let free = (1..).map(|n| dir.join(format!("{}.{n}", name.display()))).find(|to| to.symlink_metadata().is_err());
+    free.map_or(Ok(()), |to| fs::rename(path, to))
 }
 
 /// Renames into a directory that may have to be made.
@@ -522,6 +547,15 @@ fn rename(from: &Path, to: &Path, dir: &Path) -> io::Result<()> {
     match fs::rename(from, to) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => files::create_dir(dir).and_then(|()| fs::rename(from, to)),
         renamed => renamed,
+    }
+}
+
+/// Wakes those who watch these files, before the commit: they ask for the lock, and have it when the change was made, or its writer is dead. Told
+/// after it, they would sleep on where a writer was killed between the commit and the last of its renames.
+fn wake(held: &Path, changes: &[Change]) {
+    for change in changes {
+        // That a file which could have been written is closed is what they are told of.
+        let _ = OpenOptions::new().write(true).open(held.join(&change.name));
     }
 }
 

@@ -77,6 +77,34 @@ pub fn may_be_within(name: &str, dir: &str) -> bool {
     }
 }
 
+/// Names of files, sorted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    /// All of them.
+    pub all: Vec<String>,
+    /// Those that were cut: few, for few directories have such names.
+    cut: Vec<String>,
+}
+
+impl Names {
+    /// Sorts them.
+    pub fn of(mut all: Vec<String>) -> Names {
+        all.sort_unstable();
+        all.dedup();
+        let cut = all.iter().filter(|name| name.contains('~')).cloned().collect();
+        Names { all, cut }
+    }
+
+    /// Those for which [`may_be_within`] holds, but for the directory's own.
+    pub fn below<'a>(&'a self, dir: &str) -> impl Iterator<Item = &'a String> + use<'a> {
+        let above = if dir.is_empty() { String::new() } else { format!("{}+", escape(dir)) };
+        let start = self.all.partition_point(|name| name.as_str() < above.as_str());
+        let dir = dir.to_string();
+        let cut = self.cut.iter().filter(move |name| may_be_within(name, &dir));
+        self.all[start..].iter().take_while(move |name| name.starts_with(&above)).chain(cut)
+    }
+}
+
 fn escape(dir: &str) -> String {
     let mut escaped = String::with_capacity(dir.len() + 8);
     for byte in dir.bytes() {
@@ -123,6 +151,14 @@ mod tests {
             prop_assert!(dir_of(&name).is_some() || name.contains('~'));
             prop_assert!(may_be_within(&name, &dir) && may_be_within(&name, ""));
             let deep = format!("{dir}/{below}");
+            let names = Names::of([of(&dir), of(&deep), of(&other), of("a"), of("a/b"), of("")].to_vec());
+            for dir in [&dir, &deep, "a", ""] {
+                let mut found: Vec<&String> = names.below(dir).filter(|name| **name != of(dir)).collect();
+                found.sort();
+                found.dedup();
+                let expected: Vec<&String> = names.all.iter().filter(|name| may_be_within(name, dir) && **name != of(dir)).collect();
+                prop_assert_eq!(found, expected);
+            }
             prop_assert!(name.contains('~') || above(&of(&deep)).any(|above| above == name), "{}", name);
             prop_assert!(may_be_within(&of(&deep), &dir));
             if !of(&deep).contains('~') {
