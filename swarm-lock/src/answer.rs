@@ -291,13 +291,14 @@ fn in_words(conflict: &Conflict, now: Timestamp) -> String {
 
 /// A lease that was lost, in words.
 pub fn notice(notice: &Notice, now: Timestamp) -> String {
-    let Notice { token, why, paths, at, by, reason } = notice;
+    let Notice { token, why, is_gone, paths, at, by, reason } = notice;
     let first = paths.first().map_or("", String::as_str);
     let more = if paths.len() > 1 { format!(" and {} more", paths.len() - 1) } else { String::new() };
     let reason = if reason.is_empty() { String::new() } else { format!(" (reason: {reason:?})") };
     let ago = span(now.duration_since(*at).unsigned_abs());
     match (why, by) {
         (ended::Why::Stolen, Some(by)) => format!("your lease on {first}{more} (token {token}) was taken by {by} {ago} ago{reason}"),
+        _ if *is_gone => format!("your lease on {first}{more} (token {token}) has ended with the process that it was tied to{reason}"),
         _ => format!("your lease on {first}{more} (token {token}) has ended: it was not renewed in time{reason}"),
     }
 }

@@ -95,11 +95,19 @@ impl Aside {
         &mut self.heard
     }
 
-    /// Says it, on standard error.
-    pub fn say(&mut self) {
-        for notice in self.heard.drain(..) {
-            exit::say(NAME, &answer::notice(&notice, time::now()));
-        }
+    /// Says it, on standard error, and then that it was said.
+    pub fn say(&mut self, leases: &Leases, agent_id: &str) {
+        hear(leases, agent_id, std::mem::take(&mut self.heard));
+    }
+}
+
+/// Says what an agent lost. That it was said is put down afterwards: who is killed in between is told twice.
+pub fn hear(leases: &Leases, agent_id: &str, notices: Vec<Notice>) {
+    for notice in &notices {
+        exit::say(NAME, &answer::notice(notice, time::now()));
+    }
+    if let Err(failure) = leases.told(agent_id, &notices) {
+        exit::tell(NAME, &failure);
     }
 }
 
@@ -200,9 +208,12 @@ fn acquire(options: cli::Acquire) -> Result<Exit, Failure> {
     let mut aside = Aside::default();
     let answer = match wait {
         None => swarm.leases.acquire(&request, Manner::Once, aside.heard(), &mut note),
-        Some(limit) => wait::acquire(&swarm.leases, &request, limit, Some(out.fd()), aside.heard(), &mut note),
+        Some(limit) => {
+            let hear = &mut |notices| hear(&swarm.leases, &request.agent_id, notices);
+            wait::acquire(&swarm.leases, &request, limit, Some(out.fd()), hear, &mut note)
+        }
     };
-    aside.say();
+    aside.say(&swarm.leases, &request.agent_id);
     match answer? {
         Acquired::Granted { lease, expires_at, is_renewed } => {
             let told = out.line(&answer::granted(&lease, expires_at, is_renewed)).and_then(|()| out.flush());
@@ -218,8 +229,7 @@ fn acquire(options: cli::Acquire) -> Result<Exit, Failure> {
         }
         Acquired::Refused(conflicts) => {
             tell(&conflicts);
-            print(&mut out, "conflict", &conflicts)?;
-            Ok(Exit::No)
+            stays(print(&mut out, "conflict", &conflicts), Exit::No)
         }
     }
 }
@@ -230,6 +240,14 @@ pub fn tell(conflicts: &[Conflict]) {
     for (n, words) in told.iter().enumerate() {
         let is_last = n + 1 == told.len();
         exit::tell(NAME, &Failure::no(words).hint(if is_last { hints.join("\n") } else { String::new() }));
+    }
+}
+
+/// The status, also where nobody reads the answers: a no is no yes for that.
+fn stays(printed: Result<(), Failure>, exit: Exit) -> Result<Exit, Failure> {
+    match printed {
+        Err(failure) if !failure.is_quiet() => Err(failure),
+        _ => Ok(exit),
     }
 }
 
@@ -260,8 +278,12 @@ fn names(null: bool) -> Result<Vec<OsString>, Failure> {
     let mut bytes = Vec::new();
     // A name has at most 1,024 bytes, and a lease 10,000 of them; who sends more is told so, and does not fill the memory.
     let limit = (place::PATHS_MAX + place::GLOBS_MAX) as u64 * 1_026;
-    let read = io::stdin().lock().take(limit).read_to_end(&mut bytes);
+    let read = io::stdin().lock().take(limit + 1).read_to_end(&mut bytes);
     read.map_err(|error| Failure::io("read standard input", &error))?;
+    if bytes.len() as u64 > limit {
+        return Err(Failure::wrong(format!("more than {limit} bytes on standard input"))
+            .hint(format!("a lease has at most {} paths", place::PATHS_MAX)));
+    }
     let end = if null { b'\0' } else { b'\n' };
     let names = bytes.split(|&byte| byte == end).filter(|name| !name.is_empty());
     let names = names.map(|name| if null { name } else { name.strip_suffix(b"\r").unwrap_or(name) });
@@ -284,7 +306,7 @@ fn release(options: cli::Release) -> Result<Exit, Failure> {
         which(&swarm.place, &chosen)?.ok_or_else(|| Failure::wrong("which? Nothing was named").hint("paths, --token N or --all"))?;
     let mut aside = Aside::default();
     let done = swarm.leases.release(&agent_id, &which, force.then_some(why.as_str()), aside.heard(), &mut note);
-    aside.say();
+    aside.say(&swarm.leases, &agent_id);
     finish(&agent_id, &done?, "released", "swarm-lock release --force --reason 'why'", &chosen)
 }
 
@@ -300,7 +322,7 @@ fn renew(options: cli::Renew) -> Result<Exit, Failure> {
     let which = which(&swarm.place, &chosen)?.unwrap_or(Which::All);
     let mut aside = Aside::default();
     let done = swarm.leases.renew(&agent_id, &which, ttl, None, aside.heard(), &mut note);
-    aside.say();
+    aside.say(&swarm.leases, &agent_id);
     finish(&agent_id, &done?, "renewed", "", &chosen)
 }
 
@@ -355,8 +377,7 @@ fn who(options: cli::Who) -> Result<Exit, Failure> {
     let Some(swarm) = Swarm::look(&caller.place)? else { return Ok(Exit::Yes) };
     let patterns = patterns(&swarm.place, &paths, literal)?;
     let conflicts = swarm.leases.who(agent_id.as_deref(), mode(shared), &patterns)?;
-    print(&mut Out::stdout()?, "held", &conflicts)?;
-    Ok(if conflicts.is_empty() { Exit::Yes } else { Exit::No })
+    stays(print(&mut Out::stdout()?, "held", &conflicts), if conflicts.is_empty() { Exit::Yes } else { Exit::No })
 }
 
 fn list(options: cli::List) -> Result<Exit, Failure> {

@@ -20,7 +20,6 @@ use crate::lease::Mode;
 use crate::leases::{Acquired, Leases, Manner, Request};
 use crate::pattern::Pattern;
 use crate::place::Place;
-use crate::table::agent::{self, Notice};
 
 /// So many seconds one of its locks is good.
 const SPAN_S: f64 = 300.0;
@@ -120,9 +119,8 @@ impl Import {
         };
         let reason = one_line(reason, REASON_BYTES_MAX);
         let request = Request { agent_id: agent_id.clone(), mode: Mode::Exclusive, patterns, ttl, reason, tie: None, keeper: None };
-        let mut heard = Vec::new();
-        let acquired = self.leases.acquire(&request, Manner::Once, &mut heard, &mut note);
-        self.leave_again(agent_id, &heard)?;
+        // What the agent lost is for the agent to hear, and stays there until it was.
+        let acquired = self.leases.acquire(&request, Manner::Once, &mut Vec::new(), &mut note);
         match acquired? {
             Acquired::Granted { lease, expires_at, is_renewed } => {
                 out.line(&answer::granted(&lease, expires_at, is_renewed))?;
@@ -149,19 +147,6 @@ impl Import {
         // `app/[id]/page.tsx` was meant as the name that it is, and the file may be yet to come.
         let is_own = glob.covers(literal.text());
         Ok(if is_own { vec![glob] } else { vec![glob, literal] })
-    }
-
-    /// What the agent lost is for the agent to hear, and not for who imports.
-    fn leave_again(&self, agent_id: &str, heard: &[Notice]) -> Result<(), Failure> {
-        if heard.is_empty() {
-            return Ok(());
-        }
-        let writer = self.leases.table().write()?;
-        for notice in heard {
-            agent::leave(writer.view.dir(), agent_id, &writer.view.clock, notice)
-                .map_err(|error| Failure::io(format_args!("leave {agent_id} a notice"), &error))?;
-        }
-        Ok(())
     }
 }
 

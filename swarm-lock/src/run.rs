@@ -78,9 +78,12 @@ fn hold(options: cli::Run) -> Result<u8, Failure> {
     let mut aside = Aside::default();
     let answer = match limit {
         None => swarm.leases.acquire(&request, Manner::Once, aside.heard(), &mut note),
-        Some(limit) => wait::acquire(&swarm.leases, &request, limit, None, aside.heard(), &mut note),
+        Some(limit) => {
+            let hear = &mut |notices| commands::hear(&swarm.leases, &request.agent_id, notices);
+            wait::acquire(&swarm.leases, &request, limit, None, hear, &mut note)
+        }
     };
-    aside.say();
+    aside.say(&swarm.leases, &request.agent_id);
     let (token, is_ours) = match answer {
         Ok(Acquired::Granted { lease, is_renewed, .. }) => (lease.token, !is_renewed),
         Ok(Acquired::Refused(conflicts)) => {
@@ -190,7 +193,7 @@ impl Grant<'_> {
 
         let mut aside = Aside::default();
         let done = self.swarm.leases.renew(agent_id, &self.which(), *ttl, None, aside.heard(), &mut note);
-        aside.say();
+        aside.say(&self.swarm.leases, &self.request.agent_id);
         match done {
             Ok(done) => {
                 self.is_failing = false;
@@ -225,7 +228,7 @@ impl Grant<'_> {
         }
         let mut aside = Aside::default();
         let done = self.swarm.leases.release(&self.request.agent_id, &self.which(), None, aside.heard(), &mut note);
-        aside.say();
+        aside.say(&self.swarm.leases, &self.request.agent_id);
         match done {
             Ok(done) if done.parts.is_empty() => self.lose("the command was unguarded at its end"),
             Ok(_) => {}

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use swarm_common::exit::Failure;
 use swarm_common::platform::{self, Watch, Woken};
-use swarm_common::{ndjson, time};
+use swarm_common::time;
 
 use crate::answer;
 use crate::conflict::{Conflict, Sign, Why};
@@ -23,7 +23,7 @@ use crate::table::queue;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Asks for a lease, and waits for it in the queue, at most so long; the last answer. Ends at once where the wait would close a circle, and
-/// quietly when the reader of `output` is gone.
+/// with status 1 when the reader of `output` is gone. `hear` gets what the agent lost.
 ///
 /// # Errors
 /// As [`Leases::acquire`]; the place in the queue is left.
@@ -32,7 +32,7 @@ pub fn acquire(
     request: &Request,
     limit: Option<Duration>,
     output: Option<BorrowedFd<'_>>,
-    heard: &mut Vec<Notice>,
+    hear: &mut dyn FnMut(Vec<Notice>),
     note: &mut dyn FnMut(&str),
 ) -> Result<Acquired, Failure> {
     let until = limit.and_then(|limit| Instant::now().checked_add(limit));
@@ -41,7 +41,13 @@ pub fn acquire(
     loop {
         // Before the question: what changes behind it is not to be missed.
         let seen = watched.as_ref().map(|(sign, _)| mark(sign));
-        let conflicts = match leases.acquire(request, Manner::Queue(&mut place), heard, note)? {
+        let mut heard = Vec::new();
+        let answer = leases.acquire(request, Manner::Queue(&mut place), &mut heard, note);
+        // At once: the wait may be long, and be ended by a signal.
+        if !heard.is_empty() {
+            hear(heard);
+        }
+        let conflicts = match answer? {
             Acquired::Refused(conflicts) if place.is_some() => conflicts,
             answer => return Ok(answer),
         };
@@ -72,7 +78,7 @@ pub fn acquire(
             let left = left.map(|left| left.saturating_duration_since(Instant::now()));
             let woken = watch.wait_or_end(output, end.as_ref().map(std::os::fd::AsFd::as_fd), left)?;
             if woken == Woken::ReaderGone {
-                return Err(ndjson::reader_gone());
+                return Err(Failure::no("nobody reads the answer any more: not waited for"));
             }
             // Where the system tells of no changes, as when a user has too many watches, the file is looked at again and again, and not the table.
             if woken != Woken::Changed || watch.polling().is_none() || Some(mark(sign)) != seen {

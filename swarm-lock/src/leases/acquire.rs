@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use swarm_common::exit::Failure;
-use swarm_common::platform::Process;
+use swarm_common::platform::{Life, Process};
 
 use super::obstacles::{Obstacles, obstacles};
 use super::turn::{Edit, Turn};
@@ -52,6 +52,10 @@ impl Turn<'_> {
             return Ok(Acquired::Refused(conflicts));
         }
 
+        // It may have waited for long.
+        if tie.as_ref().is_some_and(|process| process.life() == Life::Gone) {
+            return Err(Failure::wrong("the process that the lease was to be tied to has ended").hint("nothing is held"));
+        }
         let token = self.writer.token(self.note)?;
         let clock = self.view().clock.clone();
         let ends_us = clock.after(*ttl);
@@ -85,7 +89,7 @@ impl Turn<'_> {
             change.bytes.extend_from_slice(&lines);
             changes.push(change);
         }
-        agent::look_by(self.view().dir(), agent_id, &clock, ends_us)
+        agent::look_by(self.view().dir(), agent_id, &clock, if tie.is_some() { 0 } else { ends_us })
             .map_err(|error| Failure::io("write down when the lease ends", &error))?;
         self.writer.commit(changes)?;
         if let Manner::Queue(place) = manner {

@@ -24,7 +24,7 @@ use turn::Turn;
 use crate::conflict::{self, Conflict};
 use crate::lease::{Lease, Line, Mode, Row, Standing};
 use crate::pattern::Pattern;
-use crate::table::agent::Notice;
+use crate::table::agent::{self, Notice};
 use crate::table::queue::Ticket;
 use crate::table::{Table, View, ended};
 
@@ -252,6 +252,19 @@ impl Leases {
         let done = turn.sweep(damaged);
         turn.end(&mut Vec::new());
         done
+    }
+
+    /// These were said to the agent: they need not be heard again.
+    ///
+    /// # Errors
+    /// Status 3 when that cannot be written down.
+    pub fn told(&self, agent_id: &str, notices: &[Notice]) -> Result<(), Failure> {
+        if notices.is_empty() {
+            return Ok(());
+        }
+        let view = self.table.write()?.view;
+        let kept = agent::keep(view.dir(), agent_id, &view.clock, &|notice| !notices.contains(notice));
+        kept.map_err(|error| Failure::io("keep account of what this agent was told", &error))
     }
 
     /// The table, for who waits.

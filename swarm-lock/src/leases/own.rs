@@ -115,12 +115,13 @@ impl Turn<'_> {
                     Notice {
                         token: part.token,
                         why: ended::Why::Stolen,
+                        is_gone: false,
                         paths: part.paths.clone(),
                         at: clock.now,
                         by: Some(agent_id.to_string()),
                         reason: force.unwrap_or_default().to_string(),
                     },
-                );
+                )?;
             }
         }
         self.writer.commit(changes)?;

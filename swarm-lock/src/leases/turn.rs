@@ -57,9 +57,14 @@ impl<'a> Turn<'a> {
     /// a power cut takes of it, it takes of the leases too.
     pub(super) fn end(mut self, heard: &mut Vec<Notice>) {
         heard.append(&mut self.heard);
-        let Some(journal) = self.journal.filter(|_| !self.events.is_empty()) else { return };
+        let events = std::mem::take(&mut self.events);
+        self.put_down(&events);
+    }
+
+    fn put_down(&mut self, events: &[Draft]) {
+        let Some(journal) = self.journal.filter(|_| !events.is_empty()) else { return };
         let note = &mut *self.note;
-        if let Err(error) = journal.note(&self.events, note) {
+        if let Err(error) = journal.note(events, note) {
             let why = match error {
                 AppendError::Failed(failure) | AppendError::Partly { failure, .. } => failure.what,
                 AppendError::Unknown { why, .. } => why,
@@ -101,19 +106,27 @@ impl<'a> Turn<'a> {
         (Change { name: name.to_string(), bytes }, is_changed)
     }
 
-    /// A lease has ended by itself: written down, told to its holder and in the journal; once.
+    /// A lease has ended by itself: told to its holder and in the journal, and then written down, so that it is told once; twice, where
+    /// somebody was killed in between, and never not at all.
     pub(super) fn expire(&mut self, lease: &Lease) {
         if ended::get(&self.view().dir().join("ended"), lease.token) == Some(ended::Why::Expired) {
             return;
         }
         let paths = self.paths_of(lease);
-        self.write_down(lease.token, ended::Why::Expired);
-        let at = self.view().clock.now;
-        self.leave(
-            &lease.agent_id,
-            Notice { token: lease.token, why: ended::Why::Expired, paths: paths.clone(), at, by: None, reason: lease.reason.clone() },
-        );
-        self.tell(&Event {
+        let is_gone = lease.boot_id == self.view().clock.boot_id && lease.ends_us > self.view().clock.boot_us;
+        let notice = Notice {
+            token: lease.token,
+            why: ended::Why::Expired,
+            is_gone,
+            paths: paths.clone(),
+            at: self.view().clock.now,
+            by: None,
+            reason: lease.reason.clone(),
+        };
+        if let Err(failure) = self.leave(&lease.agent_id, notice) {
+            (self.note)(&failure.what);
+        }
+        let event = Event {
             msg_type: "EXPIRED",
             agent_id: &lease.agent_id,
             by: None,
@@ -122,7 +135,10 @@ impl<'a> Turn<'a> {
             paths: &paths,
             expires_at: None,
             reason: &lease.reason,
-        });
+        };
+        let event = event.draft(&mut self.ids);
+        self.put_down(&[event]);
+        self.write_down(lease.token, ended::Why::Expired);
     }
 
     /// All that the grant has which this is a part of.
@@ -144,15 +160,14 @@ impl<'a> Turn<'a> {
         }
     }
 
-    pub(super) fn leave(&mut self, agent_id: &str, notice: Notice) {
+    /// Leaves an agent a notice; it hears it at once where it is the caller.
+    pub(super) fn leave(&mut self, agent_id: &str, notice: Notice) -> Result<(), Failure> {
+        let view = &self.writer.view;
+        let left = agent::leave(view.dir(), agent_id, &view.clock, &notice);
         if identity::is_same(agent_id, self.caller) {
             self.heard.push(notice);
-            return;
         }
-        let view = &self.writer.view;
-        if let Err(error) = agent::leave(view.dir(), agent_id, &view.clock, &notice) {
-            (self.note)(&format!("cannot leave {agent_id} a notice: {}", exit::reason(&error)));
-        }
+        left.map_err(|error| Failure::io(format_args!("leave {agent_id} a notice"), &error))
     }
 
     pub(super) fn tell(&mut self, event: &Event<'_>) {
@@ -161,9 +176,9 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// What the caller lost since its last call.
+    /// What the caller lost since its last call. It stays there until it was said ([`super::Leases::told`]).
     fn hear(&mut self) -> Result<(), Failure> {
-        let failed = |error: io::Error| Failure::io("read what this agent is to be told", &error);
+        let failed = |error: io::Error| Failure::io("keep account of what this agent is to be told", &error);
         let view = &mut self.writer.view;
         let there = agent::read(view.dir(), self.caller, &view.clock).map_err(failed)?;
         if !there.is_due && there.notices.is_empty() {
@@ -171,27 +186,29 @@ impl<'a> Turn<'a> {
         }
         let names = view.all()?;
         self.writer.set_aside(&names, self.note)?;
-        // A notice that was left, and then its writer killed before the lease went, is wrong.
         let view = &self.writer.view;
         let (mut alive, mut dead, mut next_us) = (HashSet::new(), Vec::new(), u64::MAX);
         for row in leases(view, &names).filter(|row| row.is_of(self.caller)) {
             if row.is_alive(&view.clock) {
-                next_us = next_us.min(row.ends_us);
+                // When a process ends, nobody knows.
+                next_us = next_us.min(if row.pid.is_some() { 0 } else { row.ends_us });
                 alive.extend(row.patterns().map(|(text, _)| (row.token, text.into_owned())));
             } else {
                 dead.push(row.lease());
             }
         }
-        for mut notice in there.notices {
-            notice.paths.retain(|path| !alive.contains(&(notice.token, path.clone())));
-            if !notice.paths.is_empty() {
-                self.heard.push(notice);
-            }
+        // One that was left, and then its writer killed before the lease went, is wrong.
+        let is_right = |notice: &Notice| notice.paths.iter().any(|path| !alive.contains(&(notice.token, path.clone())));
+        if !there.notices.iter().all(is_right) {
+            agent::keep(view.dir(), self.caller, &view.clock, &is_right).map_err(failed)?;
         }
+        if there.is_due {
+            agent::look_at(view.dir(), self.caller, &view.clock, next_us).map_err(failed)?;
+        }
+        self.heard.extend(there.notices.into_iter().filter(is_right));
         for lease in dead {
             self.expire(&lease);
         }
-        let view = &self.writer.view;
-        agent::empty(view.dir(), self.caller, &view.clock, next_us).map_err(failed)
+        Ok(())
     }
 }

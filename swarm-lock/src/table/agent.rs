@@ -27,6 +27,8 @@ pub struct Notice {
     pub token: u64,
     /// How it ended.
     pub why: Why,
+    /// Its process had ended, not its time.
+    pub is_gone: bool,
     /// What of it.
     pub paths: Vec<String>,
     /// When it was found out.
@@ -82,14 +84,23 @@ pub fn look_by(dir: &Path, agent_id: &str, clock: &Clock, ends_us: u64) -> io::R
     write_head(&open(&path)?, clock, ends_us)
 }
 
-/// All was told; the next look is due at `look_at_us`.
+/// The next look is due at `look_at_us`.
 ///
 /// # Errors
 /// What the system says.
-pub fn empty(dir: &Path, agent_id: &str, clock: &Clock, look_at_us: u64) -> io::Result<()> {
-    let file = open(&path(dir, agent_id))?;
-    write_head(&file, clock, look_at_us)?;
-    file.set_len(HEAD_BYTES as u64)
+pub fn look_at(dir: &Path, agent_id: &str, clock: &Clock, look_at_us: u64) -> io::Result<()> {
+    write_head(&open(&path(dir, agent_id))?, clock, look_at_us)
+}
+
+/// Keeps of the notices those that `is_left`.
+///
+/// # Errors
+/// What the system says.
+pub fn keep(dir: &Path, agent_id: &str, clock: &Clock, is_left: &dyn Fn(&Notice) -> bool) -> io::Result<()> {
+    let there = read(dir, agent_id, clock)?;
+    let left: Vec<&Notice> = there.notices.iter().filter(|notice| is_left(notice)).collect();
+    open(&path(dir, agent_id))?.set_len(HEAD_BYTES as u64)?;
+    left.into_iter().try_for_each(|notice| leave(dir, agent_id, clock, notice))
 }
 
 /// Leaves a notice.
@@ -108,7 +119,7 @@ pub fn leave(dir: &Path, agent_id: &str, clock: &Clock, notice: &Notice) -> io::
     file = OpenOptions::new().append(true).open(&path)?;
     // The newline first: what a killed writer left of a line stays a line of its own.
     let mut line = vec![b'\n'];
-    let Notice { token, why, paths, at, by, reason } = notice;
+    let Notice { token, why, is_gone, paths, at, by, reason } = notice;
     line.extend_from_slice(
         format!("{{\"token\":{token},\"why\":\"{}\",\"at\":\"{}\",\"paths\":[", why.word(), time::write(*at)).as_bytes(),
     );
@@ -119,6 +130,9 @@ pub fn leave(dir: &Path, agent_id: &str, clock: &Clock, notice: &Notice) -> io::
         json::write_string(path, &mut line);
     }
     line.push(b']');
+    if *is_gone {
+        line.extend_from_slice(b",\"gone\":true");
+    }
     for (name, value) in [("by", by.as_deref().unwrap_or("")), ("reason", reason)] {
         if !value.is_empty() {
             line.extend_from_slice(format!(",\"{name}\":").as_bytes());
@@ -161,6 +175,7 @@ fn look_at_us(head: &[u8], clock: &Clock) -> Option<u64> {
 
 fn parse(line: &[u8]) -> Option<Notice> {
     let (mut token, mut why, mut at, mut by, mut reason, mut paths) = (None, None, None, None, String::new(), Vec::new());
+    let mut is_gone = false;
     let whole = Scanner::new().members(line, |key, value| {
         match value {
             Value::String(text) if key.is(b"why") => {
@@ -175,13 +190,14 @@ fn parse(line: &[u8]) -> Option<Notice> {
                     _ => None,
                 }));
             }
+            Value::Bool(gone) if key.is(b"gone") => is_gone = gone,
             _ if key.is(b"token") => token = value.as_u64(),
             _ => {}
         }
         Walk::On
     });
     whole.ok().filter(|&whole| whole)?;
-    Some(Notice { token: token?, why: why?, paths, at: at?, by, reason })
+    Some(Notice { token: token?, why: why?, is_gone, paths, at: at?, by, reason })
 }
 
 #[cfg(test)]
@@ -202,7 +218,7 @@ mod tests {
             look_by(dir, "a", &clock(1), ends_us).expect("written");
         }
         assert!(is_due(300) && !is_due(299));
-        empty(dir, "a", &clock(1), 400).expect("written");
+        look_at(dir, "a", &clock(1), 400).expect("written");
         assert!(is_due(400) && !is_due(399));
         assert!(read(dir, "a", &Clock { boot_id: "c".into(), ..clock(1) }).expect("read").is_due);
     }
@@ -214,6 +230,7 @@ mod tests {
         let notice = |token| Notice {
             token,
             why: Why::Stolen,
+            is_gone: false,
             paths: vec!["a\"b".into(), "c".into()],
             at: Timestamp::UNIX_EPOCH,
             by: Some("x".into()),
@@ -227,7 +244,7 @@ mod tests {
         leave(dir, "A", &clock(1), &notice(3)).expect("left");
         let there = read(dir, "a", &clock(1)).expect("read");
         assert_eq!(there, Box { is_due: true, notices: vec![notice(1), notice(3)] });
-        empty(dir, "a", &clock(1), 9).expect("emptied");
-        assert_eq!(read(dir, "a", &clock(1)).expect("read"), Box::default());
+        keep(dir, "a", &clock(1), &|notice| notice.token == 3).expect("kept");
+        assert_eq!(read(dir, "a", &clock(1)).expect("read").notices, [notice(3)]);
     }
 }
