@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -31,9 +32,26 @@ pub fn sync_data(file: &File) -> io::Result<()> {
     file.sync_data()
 }
 
-/// Time since this boot, sleep included. Clock steps do not touch it.
+/// Time since this boot, sleep included. Clock steps do not touch it. The same in every time namespace (time_namespaces(7)), which a
+/// container may have.
 pub fn boottime() -> Duration {
-    clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from).unwrap_or_default()
+    let here = clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from).unwrap_or_default();
+    let (ahead, behind) = *TIME_OFFSET.get_or_init(time_offset);
+    (here + behind).saturating_sub(ahead)
+}
+
+/// How far this process's CLOCK_BOOTTIME is ahead of the machine's, or behind it. It never changes.
+static TIME_OFFSET: OnceLock<(Duration, Duration)> = OnceLock::new();
+
+fn time_offset() -> (Duration, Duration) {
+    // `boottime  100000  0`: seconds, which may be negative, and nanoseconds.
+    let offsets = fs::read_to_string("/proc/self/timens_offsets").unwrap_or_default();
+    let numbers = offsets.lines().find_map(|line| line.strip_prefix("boottime"));
+    let mut numbers = numbers.unwrap_or_default().split_whitespace().map(|number| number.parse::<i64>().unwrap_or(0));
+    let (seconds, nanos) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    let nanos = i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
+    let span = Duration::from_nanos(u64::try_from(nanos.unsigned_abs()).unwrap_or(u64::MAX));
+    if nanos >= 0 { (span, Duration::ZERO) } else { (Duration::ZERO, span) }
 }
 
 /// A name that this boot of the machine shares with no other.
