@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill, raise};
 use nix::unistd::Pid;
+use signal_hook::consts::SIGINT;
+use signal_hook::low_level;
 use swarm_common::exit::{self, Failure};
 use swarm_common::platform::{self, Caught, Process, Signals};
 use swarm_common::{store, time};
@@ -35,7 +37,8 @@ const CAUGHT: [Signal; 8] =
 /// Runs the command.
 pub fn run(options: cli::Run) -> ExitCode {
     match hold(options) {
-        Ok(status) => ExitCode::from(status),
+        Ok(Some(ended)) => end_as(ended),
+        Ok(None) => ExitCode::from(NOT_GRANTED),
         Err(failure) => exit::finish(NAME, Err(failure)),
     }
 }
@@ -51,8 +54,8 @@ pub fn shim(gate: &OsStr, parent: &OsStr, command: &[OsString]) -> ExitCode {
     }
 }
 
-/// The status to end with.
-fn hold(options: cli::Run) -> Result<u8, Failure> {
+/// How the command ended; none where it was not started, for the lease was not granted.
+fn hold(options: cli::Run) -> Result<Option<ExitStatus>, Failure> {
     let cli::Run { paths, asking, caller, command } = options;
     let agent_id = commands::own(&caller)?;
     let limit = commands::limit(asking.wait.as_deref())?;
@@ -86,7 +89,7 @@ fn hold(options: cli::Run) -> Result<u8, Failure> {
         Ok(Acquired::Refused(conflicts)) => {
             gate.close();
             commands::tell(&conflicts);
-            return Ok(NOT_GRANTED);
+            return Ok(None);
         }
         Err(failure) => {
             gate.close();
@@ -105,7 +108,16 @@ fn hold(options: cli::Run) -> Result<u8, Failure> {
     if is_ours {
         grant.give_back();
     }
-    ended.map(status)
+    ended.map(Some)
+}
+
+/// A command that ^C ended: so ends this process. A shell that had the key too goes on with its loop or script unless it sees that.
+fn end_as(ended: ExitStatus) -> ExitCode {
+    if ended.signal() == Some(SIGINT) {
+        // Where it cannot be done, the status tells it.
+        let _ = low_level::emulate_default_handler(SIGINT);
+    }
+    ExitCode::from(status(ended))
 }
 
 /// As a shell has it.
