@@ -119,7 +119,7 @@ pub struct Asking {
         require_equals = true,
         default_missing_value = "",
         help_heading = WHAT,
-        long_help = "Wait in the queue until it is free, at most this span, or without one for as long as it takes. First come, first served. A wait that would \
+        long_help = "Wait in the queue until it is free, at most this span (written with '=': --wait=5m), or without one for as long as it takes. First come, first served. A wait that would \
                      close a circle of agents who wait for each other is refused at once."
     )]
     pub wait: Option<String>,

@@ -1,6 +1,7 @@
 //! The commands: from options to a turn at the table, and from its outcome to answers.
 
 use std::ffi::{OsStr, OsString};
+use std::fs;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStringExt;
 use std::time::Duration;
@@ -150,11 +151,21 @@ fn reason(given: Option<&str>) -> Result<String, Failure> {
 /// `--wait`: none, for ever, or a span.
 ///
 /// # Errors
-/// Status 2: no span.
-pub fn limit(given: Option<&str>) -> Result<Option<Option<Duration>>, Failure> {
+/// Status 2: no span; or one that was typed as a path, which would be waited for without an end.
+pub fn limit(given: Option<&str>, paths: &[OsString]) -> Result<Option<Option<Duration>>, Failure> {
+    let is_span = |text: &str| time::span(text).is_ok() || text.bytes().all(|byte| byte.is_ascii_digit());
     match given {
         None => Ok(None),
-        Some("") => Ok(Some(None)),
+        Some("") => {
+            let texts = paths.iter().filter_map(|path| path.to_str()).filter(|text| !text.is_empty());
+            match texts.filter(|text| is_span(text)).find(|text| fs::symlink_metadata(text).is_err()) {
+                Some(text) => {
+                    let failure = Failure::wrong(format!("--wait takes its span with '=': --wait={text}"));
+                    Err(failure.hint(format!("a path of that name: ./{text}")))
+                }
+                None => Ok(Some(None)),
+            }
+        }
         Some(text) => time::span(text).map(|span| Some(Some(span))).map_err(|failure| named("--wait", failure)),
     }
 }
@@ -187,7 +198,7 @@ fn patterns(place: &Place, paths: &[OsString], is_literal: bool) -> Result<Vec<P
 fn acquire(options: cli::Acquire) -> Result<Exit, Failure> {
     let cli::Acquire { paths, asking, pid, null, caller } = options;
     let agent_id = own(&caller)?;
-    let wait = limit(asking.wait.as_deref())?;
+    let wait = limit(asking.wait.as_deref(), &paths)?;
     let tie = pid.map(living).transpose()?;
     let paths = given(paths, null)?;
     if paths.is_empty() {

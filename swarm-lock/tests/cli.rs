@@ -163,6 +163,9 @@ fn what_is_wrong_is_refused_with_status_2_and_takes_nothing() {
         (acquire(&["--ttl", "soon", "a"]), "'soon' is no span of time"),
         (acquire(&["--ttl", "3650d", "a"]), "at most 30d"),
         (acquire(&["--wait=soon", "a"]), "--wait: 'soon' is no span"),
+        (acquire(&["--wait", "5m", "a"]), "--wait takes its span with '=': --wait=5m"),
+        (acquire(&["a", "--wait", "30"]), "a path of that name: ./30"),
+        (vec!["run", "--as", "a", "--wait", "1h30m", "a", "--", "true"], "--wait=1h30m"),
         (acquire(&["--reason", "a\nb", "a"]), "more than one line"),
         (acquire(&["-0", "a"]), "-0 is about names on standard input"),
         (acquire(&[]), "PATH"),
@@ -483,4 +486,13 @@ fn help_and_version_are_pages_that_fit_a_screen() {
         assert!(!page.contains("__command"));
     }
     tree.lock(&["--version"]).assert().success().stdout(contains("swarm-lock 0."));
+}
+
+#[test]
+fn a_file_that_is_named_as_a_span_can_be_waited_for() {
+    let tree = Tree::new();
+    tree.file("5m");
+    for path in ["5m", "./7m"] {
+        assert_eq!(tree.ask(&["acquire", "--as", "a", "--wait", path]).0, 0, "{path}");
+    }
 }
