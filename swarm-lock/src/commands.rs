@@ -261,9 +261,23 @@ fn living(pid: u32) -> Result<Process, Failure> {
 fn given(paths: Vec<OsString>, null: bool) -> Result<Vec<OsString>, Failure> {
     match paths.as_slice() {
         [one] if one == "-" => names(null),
+        _ if paths.iter().any(|path| path == "-") => {
+            Err(Failure::wrong("'-' stands alone for standard input").hint("a file of that name is ./-"))
+        }
         _ if null => Err(Failure::wrong("-0 is about names on standard input").hint("give '-' as the path")),
         _ => Ok(paths),
     }
+}
+
+/// For what reads no names from standard input: who writes '-' means it, and hardly a file of that name.
+///
+/// # Errors
+/// Status 2: there is one.
+pub fn check_typed(paths: &[OsString]) -> Result<(), Failure> {
+    if paths.iter().any(|path| path == "-") {
+        return Err(Failure::wrong("'-': paths are not read from standard input here").hint("a file of that name is ./-"));
+    }
+    Ok(())
 }
 
 /// The names on standard input.
@@ -372,6 +386,7 @@ fn who(options: cli::Who) -> Result<Exit, Failure> {
 
 fn list(options: cli::List) -> Result<Exit, Failure> {
     let cli::List { paths, agent, expired, place } = options;
+    check_typed(&paths)?;
     agent.as_deref().map_or(Ok(()), |agent| identity::check("--agent", agent))?;
     let Some(swarm) = Swarm::look(&place)? else { return Ok(Exit::No) };
     let patterns = if paths.is_empty() { None } else { Some(patterns(&swarm.place, &paths, false)?) };
@@ -392,6 +407,7 @@ fn list(options: cli::List) -> Result<Exit, Failure> {
 
 fn check(options: cli::Check) -> Result<Exit, Failure> {
     let cli::Check { paths, token, literal, place } = options;
+    check_typed(&paths)?;
     let swarm = Swarm::look(&place)?;
     let answers = match &swarm {
         Some(swarm) => swarm.leases.check(token, &patterns(&swarm.place, &paths, literal)?)?,

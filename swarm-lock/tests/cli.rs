@@ -166,6 +166,12 @@ fn what_is_wrong_is_refused_with_status_2_and_takes_nothing() {
         (acquire(&["--wait", "5m", "a"]), "--wait takes its span with '=': --wait=5m"),
         (acquire(&["a", "--wait", "30"]), "a path of that name: ./30"),
         (vec!["run", "--as", "a", "--wait", "1h30m", "a", "--", "true"], "--wait=1h30m"),
+        (acquire(&["a", "-"]), "'-' stands alone for standard input"),
+        (vec!["release", "--as", "a", "-", "a"], "'-' stands alone for standard input"),
+        (vec!["who", "-", "-"], "a file of that name is ./-"),
+        (vec!["run", "--as", "a", "-", "--", "true"], "'-': paths are not read from standard input here"),
+        (vec!["list", "-"], "a file of that name is ./-"),
+        (vec!["check", "--token", "1", "a", "-"], "a file of that name is ./-"),
         (acquire(&["--reason", "a\nb", "a"]), "more than one line"),
         (acquire(&["-0", "a"]), "-0 is about names on standard input"),
         (acquire(&[]), "PATH"),
@@ -495,4 +501,16 @@ fn a_file_that_is_named_as_a_span_can_be_waited_for() {
     for path in ["5m", "./7m"] {
         assert_eq!(tree.ask(&["acquire", "--as", "a", "--wait", path]).0, 0, "{path}");
     }
+}
+
+#[test]
+fn a_file_that_is_named_as_standard_input_is_leased_by_its_path_or_by_a_list() {
+    let tree = Tree::new();
+    assert_eq!(tree.ask(&["acquire", "--as", "a", "./-"]).1[0]["paths"], json!(["-"]));
+    let (status, conflict) = answers({
+        let mut call = tree.lock(&["acquire", "--as", "b", "-"]);
+        call.write_stdin("-\n");
+        call
+    });
+    assert_eq!((status, all(&conflict, "held")), (1, vec!["-"]));
 }
