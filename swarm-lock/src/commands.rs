@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStringExt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use swarm_common::exit::{self, Exit, Failure};
 use swarm_common::ndjson::Out;
@@ -13,8 +13,9 @@ use swarm_common::store::Store;
 use swarm_common::{identity, time};
 
 use crate::answer;
+use crate::call;
 use crate::cli::{self, Asking, Caller, Chosen, Command, NAME};
-use crate::conflict::Conflict;
+use crate::conflict::{Conflict, Why};
 use crate::lease::{Mode, Standing};
 use crate::leases::{Acquired, Done, Leases, Manner, Named, Request, Valid, Which};
 use crate::overlap;
@@ -196,17 +197,18 @@ fn patterns(place: &Place, paths: &[OsString], is_literal: bool) -> Result<Vec<P
 }
 
 fn acquire(options: cli::Acquire) -> Result<Exit, Failure> {
-    let cli::Acquire { paths, asking, pid, null, caller } = options;
-    let agent_id = own(&caller)?;
-    let wait = limit(asking.wait.as_deref(), &paths)?;
+    let cli::Acquire { paths, asking, pid, null, caller } = &options;
+    let agent_id = own(caller)?;
+    let wait = limit(asking.wait.as_deref(), paths)?;
     let tie = pid.map(living).transpose()?;
-    let paths = given(paths, null)?;
+    let paths = given(paths.clone(), *null)?;
     if paths.is_empty() {
         exit::say(NAME, "no paths on standard input: nothing to acquire");
         return Ok(Exit::Yes);
     }
     let swarm = Swarm::open(&caller.place)?;
-    let request = request(&swarm.place, agent_id, &asking, &paths, tie)?;
+    let request = request(&swarm.place, agent_id, asking, &paths, tie)?;
+    let since = Instant::now();
     let mut out = Out::stdout()?;
     let mut aside = Aside::default();
     let answer = match wait {
@@ -228,16 +230,24 @@ fn acquire(options: cli::Acquire) -> Result<Exit, Failure> {
             }
         }
         Acquired::Refused(conflicts) => {
-            tell(&conflicts);
+            tell(&conflicts, asking, since, || call::acquire(&options));
             print(&mut out, "conflict", &conflicts)?;
             Ok(Exit::No)
         }
     }
 }
 
-/// The conflicts in words.
-pub fn tell(conflicts: &[Conflict]) {
-    let (told, hints) = answer::words(conflicts, time::now());
+/// The conflicts in words, of a call that asked `since` then: what to do is to wait, with the call that does it, unless it waited.
+pub fn tell(conflicts: &[Conflict], asking: &Asking, since: Instant, again: impl FnOnce() -> String) {
+    let (mut told, mut hints) = answer::words(conflicts, time::now());
+    match (&asking.wait, conflicts.first().map(|first| &first.why)) {
+        (None, Some(Why::Held | Why::Waiting)) => hints.insert(0, format!("wait for it:  {}", again())),
+        // A circle is told at once.
+        (Some(span), Some(_)) if time::span(span).is_ok_and(|span| span <= since.elapsed()) => {
+            told[0] = format!("waited {span}: {}", told[0])
+        }
+        _ => {}
+    }
     for (n, words) in told.iter().enumerate() {
         let is_last = n + 1 == told.len();
         exit::tell(NAME, &Failure::no(words).hint(if is_last { hints.join("\n") } else { String::new() }));
@@ -310,7 +320,7 @@ fn release(options: cli::Release) -> Result<Exit, Failure> {
     let mut aside = Aside::default();
     let done = swarm.leases.release(&agent_id, &which, force.then_some(why.as_str()), aside.heard(), &mut note);
     aside.say();
-    finish(&agent_id, &done?, "released", "swarm-lock release --force --reason 'why'", &chosen)
+    finish(&agent_id, &done?, "released", Some(&caller), &chosen)
 }
 
 fn renew(options: cli::Renew) -> Result<Exit, Failure> {
@@ -326,7 +336,7 @@ fn renew(options: cli::Renew) -> Result<Exit, Failure> {
     let mut aside = Aside::default();
     let done = swarm.leases.renew(&agent_id, &which, ttl, None, aside.heard(), &mut note);
     aside.say();
-    finish(&agent_id, &done?, "renewed", "", &chosen)
+    finish(&agent_id, &done?, "renewed", None, &chosen)
 }
 
 /// Takes the names from standard input, where '-' says so: true then.
@@ -345,8 +355,8 @@ fn which(place: &Place, chosen: &Chosen) -> Result<Option<Which>, Failure> {
     })
 }
 
-/// Answers what was given back or prolonged.
-fn finish(agent_id: &str, done: &Done, status: &str, force: &str, chosen: &Chosen) -> Result<Exit, Failure> {
+/// Answers what was given back or prolonged. What others hold, the `forcing` one could take away.
+fn finish(agent_id: &str, done: &Done, status: &str, forcing: Option<&Caller>, chosen: &Chosen) -> Result<Exit, Failure> {
     let mut out = Out::stdout()?;
     for part in &done.parts {
         let status = if identity::is_same(&part.agent_id, agent_id) { status } else { "stolen" };
@@ -354,15 +364,19 @@ fn finish(agent_id: &str, done: &Done, status: &str, force: &str, chosen: &Chose
     }
     for (argument, holder) in &done.others {
         let mut failure = Failure::no(format!("{argument} is held by {}, not by you", holder.agent_id));
-        if !force.is_empty() {
-            failure = failure.hint(format!("to take it away:  {force}"));
+        if let Some(caller) = forcing {
+            failure = failure.hint(format!("to take it away:  {}", call::force(chosen.token, argument, caller)));
         }
         exit::tell(NAME, &failure);
-        out.line(&answer::refused(argument, Some(holder)))?;
+        out.line(&answer::refused(chosen.token, argument, Some(holder)))?;
     }
     for argument in &done.missing {
-        exit::tell(NAME, &Failure::no(format!("{argument} is not held by you under that name")).hint("what is:  swarm-lock list"));
-        out.line(&answer::refused(argument, None))?;
+        let what = match chosen.token {
+            Some(token) => format!("you hold no grant with the token {token}"),
+            None => format!("{argument} is not held by you under that name"),
+        };
+        exit::tell(NAME, &Failure::no(what).hint("what is:  swarm-lock list"));
+        out.line(&answer::refused(chosen.token, argument, None))?;
     }
     out.flush()?;
     if done.parts.is_empty() && done.others.is_empty() && done.missing.is_empty() {
