@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use swarm_common::json;
 use swarm_common::time;
 
+use crate::call;
 use crate::conflict::{Conflict, Why};
 use crate::lease::{Lease, Standing};
 use crate::leases::{Listed, Part, Valid};
@@ -136,11 +137,11 @@ pub fn part(status: &str, part: &Part) -> Vec<u8> {
         .end()
 }
 
-/// `{"status":"refused","path":..,"error":..}`: what was named and is not one's own.
-pub fn refused(argument: &str, holder: Option<&Part>) -> Vec<u8> {
-    let object = Object::new().text("status", "refused").text("path", argument);
+/// `{"status":"refused","path":..,"error":..}`: what was named, or the grant of a token, and is not one's own.
+pub fn refused(token: Option<u64>, argument: &str, holder: Option<&Part>) -> Vec<u8> {
+    let object = Object::new().text("status", "refused").text("path", if token.is_some() { "" } else { argument });
     match holder {
-        None => object.text("error", "not held"),
+        None => object.plain("token", token).text("error", "not held"),
         Some(part) => object
             .text("error", "held by another")
             .text("agent_id", &part.agent_id)
@@ -240,7 +241,7 @@ pub fn checked(token: u64, argument: &str, valid: Valid) -> Vec<u8> {
     }
 }
 
-/// The conflicts in words: what happened, and what to do.
+/// The conflicts in words: what happened, and what to do besides asking again.
 pub fn words(conflicts: &[Conflict], now: Timestamp) -> (Vec<String>, Vec<String>) {
     let mut told: Vec<String> = conflicts.iter().take(TOLD_MAX).map(|conflict| in_words(conflict, now)).collect();
     if conflicts.len() > TOLD_MAX {
@@ -248,15 +249,13 @@ pub fn words(conflicts: &[Conflict], now: Timestamp) -> (Vec<String>, Vec<String
     }
     let mut hints = Vec::new();
     if let Some(first) = conflicts.first() {
-        let path = quoted(&first.path);
         match (&first.why, &first.agent_id) {
             (Why::Damaged, _) => hints.push("forget what it may have held:  swarm-lock sweep --damaged".to_string()),
             (Why::Deadlock, _) => hints.push("give back what the others wait for:  swarm-lock list, swarm-lock release".to_string()),
             (_, Some(agent_id)) => {
-                hints.push(format!("wait for it:  swarm-lock acquire --wait=5m {path}"));
                 hints.push(format!(
                     "ask for it:   swarm-send --to {agent_id} --type question {}",
-                    quoted(&format!("May I have {}?", first.path))
+                    call::quoted(&format!("May I have {}?", first.path))
                 ));
             }
             _ => {}
@@ -314,22 +313,14 @@ fn span(span: Duration) -> String {
     }
 }
 
-/// As a shell takes it for one word.
-fn quoted(text: &str) -> String {
-    let is_plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-/+=:,@%".contains(&byte));
-    if is_plain && !text.is_empty() { text.to_string() } else { format!("'{}'", text.replace('\'', "'\\''")) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn spans_and_words_are_as_people_and_shells_take_them() {
+    fn a_span_is_as_people_say_it() {
         for (seconds, words) in [(0, "0s"), (59, "59s"), (192, "3m12s"), (3_660, "1h01m"), (90_000, "1d01h")] {
             assert_eq!(span(Duration::from_secs(seconds)), words);
         }
-        assert_eq!(quoted("src/a.rs"), "src/a.rs");
-        assert_eq!(quoted("src/*'s"), "'src/*'\\''s'");
     }
 }

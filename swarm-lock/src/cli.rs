@@ -13,6 +13,9 @@ use crate::{commands, gate};
 /// The program's name.
 pub const NAME: &str = "swarm-lock";
 
+/// The span of a lease where none is given.
+pub const TTL: &str = "5m";
+
 const WHAT: &str = "What is asked for";
 const WHO: &str = "Who and where";
 
@@ -104,7 +107,7 @@ pub struct Asking {
     #[arg(
         long,
         value_name = "SPAN",
-        default_value = "5m",
+        default_value = TTL,
         hide_default_value = true,
         help_heading = WHAT,
         long_help = "The lease ends after this span, unless it is renewed before: 30s, 5m, 1h30m; at most 30d. 5m without it."
@@ -119,7 +122,7 @@ pub struct Asking {
         require_equals = true,
         default_missing_value = "",
         help_heading = WHAT,
-        long_help = "Wait in the queue until it is free, at most this span, or without one for as long as it takes. First come, first served. A wait that would \
+        long_help = "Wait in the queue until it is free, at most this span (written with '=': --wait=5m), or without one for as long as it takes. First come, first served. A wait that would \
                      close a circle of agents who wait for each other is refused at once."
     )]
     pub wait: Option<String>,
@@ -238,7 +241,7 @@ pub struct Renew {
     #[arg(
         long,
         value_name = "SPAN",
-        default_value = "5m",
+        default_value = TTL,
         hide_default_value = true,
         help_heading = WHAT,
         long_help = "The leases last at least this span from now: 30s, 5m, 1h30m; at most 30d. 5m without it. None is made shorter."

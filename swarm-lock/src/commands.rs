@@ -1,9 +1,10 @@
 //! The commands: from options to a turn at the table, and from its outcome to answers.
 
 use std::ffi::{OsStr, OsString};
+use std::fs;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStringExt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use swarm_common::exit::{self, Exit, Failure};
 use swarm_common::ndjson::Out;
@@ -12,8 +13,9 @@ use swarm_common::store::Store;
 use swarm_common::{identity, time};
 
 use crate::answer;
+use crate::call;
 use crate::cli::{self, Asking, Caller, Chosen, Command, NAME};
-use crate::conflict::Conflict;
+use crate::conflict::{Conflict, Why};
 use crate::lease::{Mode, Standing};
 use crate::leases::{Acquired, Done, Leases, Manner, Named, Request, Valid, Which};
 use crate::overlap;
@@ -158,11 +160,21 @@ fn reason(given: Option<&str>) -> Result<String, Failure> {
 /// `--wait`: none, for ever, or a span.
 ///
 /// # Errors
-/// Status 2: no span.
-pub fn limit(given: Option<&str>) -> Result<Option<Option<Duration>>, Failure> {
+/// Status 2: no span; or one that was typed as a path, which would be waited for without an end.
+pub fn limit(given: Option<&str>, paths: &[OsString]) -> Result<Option<Option<Duration>>, Failure> {
+    let is_span = |text: &str| time::span(text).is_ok() || text.bytes().all(|byte| byte.is_ascii_digit());
     match given {
         None => Ok(None),
-        Some("") => Ok(Some(None)),
+        Some("") => {
+            let texts = paths.iter().filter_map(|path| path.to_str()).filter(|text| !text.is_empty());
+            match texts.filter(|text| is_span(text)).find(|text| fs::symlink_metadata(text).is_err()) {
+                Some(text) => {
+                    let failure = Failure::wrong(format!("--wait takes its span with '=': --wait={text}"));
+                    Err(failure.hint(format!("a path of that name: ./{text}")))
+                }
+                None => Ok(Some(None)),
+            }
+        }
         Some(text) => time::span(text).map(|span| Some(Some(span))).map_err(|failure| named("--wait", failure)),
     }
 }
@@ -193,17 +205,18 @@ fn patterns(place: &Place, paths: &[OsString], is_literal: bool) -> Result<Vec<P
 }
 
 fn acquire(options: cli::Acquire) -> Result<Exit, Failure> {
-    let cli::Acquire { paths, asking, pid, null, caller } = options;
-    let agent_id = own(&caller)?;
-    let wait = limit(asking.wait.as_deref())?;
+    let cli::Acquire { paths, asking, pid, null, caller } = &options;
+    let agent_id = own(caller)?;
+    let wait = limit(asking.wait.as_deref(), paths)?;
     let tie = pid.map(living).transpose()?;
-    let paths = given(paths, null)?;
+    let paths = given(paths.clone(), *null)?;
     if paths.is_empty() {
         exit::say(NAME, "no paths on standard input: nothing to acquire");
         return Ok(Exit::Yes);
     }
     let swarm = Swarm::open(&caller.place)?;
-    let request = request(&swarm.place, agent_id, &asking, &paths, tie)?;
+    let request = request(&swarm.place, agent_id, asking, &paths, tie)?;
+    let since = Instant::now();
     let mut out = Out::stdout()?;
     let mut aside = Aside::default();
     let answer = match wait {
@@ -228,15 +241,23 @@ fn acquire(options: cli::Acquire) -> Result<Exit, Failure> {
             }
         }
         Acquired::Refused(conflicts) => {
-            tell(&conflicts);
+            tell(&conflicts, asking, since, || call::acquire(&options));
             stays(print(&mut out, "conflict", &conflicts), Exit::No)
         }
     }
 }
 
-/// The conflicts in words.
-pub fn tell(conflicts: &[Conflict]) {
-    let (told, hints) = answer::words(conflicts, time::now());
+/// The conflicts in words, of a call that asked `since` then: what to do is to wait, with the call that does it, unless it waited.
+pub fn tell(conflicts: &[Conflict], asking: &Asking, since: Instant, again: impl FnOnce() -> String) {
+    let (mut told, mut hints) = answer::words(conflicts, time::now());
+    match (&asking.wait, conflicts.first().map(|first| &first.why)) {
+        (None, Some(Why::Held | Why::Waiting)) => hints.insert(0, format!("wait for it:  {}", again())),
+        // A circle is told at once.
+        (Some(span), Some(_)) if time::span(span).is_ok_and(|span| span <= since.elapsed()) => {
+            told[0] = format!("waited {span}: {}", told[0])
+        }
+        _ => {}
+    }
     for (n, words) in told.iter().enumerate() {
         let is_last = n + 1 == told.len();
         exit::tell(NAME, &Failure::no(words).hint(if is_last { hints.join("\n") } else { String::new() }));
@@ -268,9 +289,23 @@ fn living(pid: u32) -> Result<Process, Failure> {
 fn given(paths: Vec<OsString>, null: bool) -> Result<Vec<OsString>, Failure> {
     match paths.as_slice() {
         [one] if one == "-" => names(null),
+        _ if paths.iter().any(|path| path == "-") => {
+            Err(Failure::wrong("'-' stands alone for standard input").hint("a file of that name is ./-"))
+        }
         _ if null => Err(Failure::wrong("-0 is about names on standard input").hint("give '-' as the path")),
         _ => Ok(paths),
     }
+}
+
+/// For what reads no names from standard input: who writes '-' means it, and hardly a file of that name.
+///
+/// # Errors
+/// Status 2: there is one.
+pub fn check_typed(paths: &[OsString]) -> Result<(), Failure> {
+    if paths.iter().any(|path| path == "-") {
+        return Err(Failure::wrong("'-': paths are not read from standard input here").hint("a file of that name is ./-"));
+    }
+    Ok(())
 }
 
 /// The names on standard input.
@@ -307,7 +342,7 @@ fn release(options: cli::Release) -> Result<Exit, Failure> {
     let mut aside = Aside::default();
     let done = swarm.leases.release(&agent_id, &which, force.then_some(why.as_str()), aside.heard(), &mut note);
     aside.say(&swarm.leases, &agent_id);
-    finish(&agent_id, &done?, "released", "swarm-lock release --force --reason 'why'", &chosen)
+    finish(&agent_id, &done?, "released", Some(&caller), &chosen)
 }
 
 fn renew(options: cli::Renew) -> Result<Exit, Failure> {
@@ -323,7 +358,7 @@ fn renew(options: cli::Renew) -> Result<Exit, Failure> {
     let mut aside = Aside::default();
     let done = swarm.leases.renew(&agent_id, &which, ttl, None, aside.heard(), &mut note);
     aside.say(&swarm.leases, &agent_id);
-    finish(&agent_id, &done?, "renewed", "", &chosen)
+    finish(&agent_id, &done?, "renewed", None, &chosen)
 }
 
 /// Takes the names from standard input, where '-' says so: true then.
@@ -342,8 +377,8 @@ fn which(place: &Place, chosen: &Chosen) -> Result<Option<Which>, Failure> {
     })
 }
 
-/// Answers what was given back or prolonged.
-fn finish(agent_id: &str, done: &Done, status: &str, force: &str, chosen: &Chosen) -> Result<Exit, Failure> {
+/// Answers what was given back or prolonged. What others hold, the `forcing` one could take away.
+fn finish(agent_id: &str, done: &Done, status: &str, forcing: Option<&Caller>, chosen: &Chosen) -> Result<Exit, Failure> {
     let mut out = Out::stdout()?;
     for part in &done.parts {
         let status = if identity::is_same(&part.agent_id, agent_id) { status } else { "stolen" };
@@ -351,15 +386,19 @@ fn finish(agent_id: &str, done: &Done, status: &str, force: &str, chosen: &Chose
     }
     for (argument, holder) in &done.others {
         let mut failure = Failure::no(format!("{argument} is held by {}, not by you", holder.agent_id));
-        if !force.is_empty() {
-            failure = failure.hint(format!("to take it away:  {force}"));
+        if let Some(caller) = forcing {
+            failure = failure.hint(format!("to take it away:  {}", call::force(chosen.token, argument, caller)));
         }
         exit::tell(NAME, &failure);
-        out.line(&answer::refused(argument, Some(holder)))?;
+        out.line(&answer::refused(chosen.token, argument, Some(holder)))?;
     }
     for argument in &done.missing {
-        exit::tell(NAME, &Failure::no(format!("{argument} is not held by you under that name")).hint("what is:  swarm-lock list"));
-        out.line(&answer::refused(argument, None))?;
+        let what = match chosen.token {
+            Some(token) => format!("you hold no grant with the token {token}"),
+            None => format!("{argument} is not held by you under that name"),
+        };
+        exit::tell(NAME, &Failure::no(what).hint("what is:  swarm-lock list"));
+        out.line(&answer::refused(chosen.token, argument, None))?;
     }
     out.flush()?;
     if done.parts.is_empty() && done.others.is_empty() && done.missing.is_empty() {
@@ -382,6 +421,7 @@ fn who(options: cli::Who) -> Result<Exit, Failure> {
 
 fn list(options: cli::List) -> Result<Exit, Failure> {
     let cli::List { paths, agent, expired, place } = options;
+    check_typed(&paths)?;
     agent.as_deref().map_or(Ok(()), |agent| identity::check("--agent", agent))?;
     let Some(swarm) = Swarm::look(&place)? else { return Ok(Exit::No) };
     let patterns = if paths.is_empty() { None } else { Some(patterns(&swarm.place, &paths, false)?) };
@@ -402,6 +442,7 @@ fn list(options: cli::List) -> Result<Exit, Failure> {
 
 fn check(options: cli::Check) -> Result<Exit, Failure> {
     let cli::Check { paths, token, literal, place } = options;
+    check_typed(&paths)?;
     let swarm = Swarm::look(&place)?;
     let answers = match &swarm {
         Some(swarm) => swarm.leases.check(token, &patterns(&swarm.place, &paths, literal)?)?,

@@ -9,6 +9,7 @@
 
 pub mod answer;
 pub mod asked;
+pub mod call;
 pub mod cli;
 pub mod clock;
 pub mod commands;

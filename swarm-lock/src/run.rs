@@ -6,10 +6,12 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ExitCode, ExitStatus};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill, raise};
 use nix::unistd::Pid;
+use signal_hook::consts::SIGINT;
+use signal_hook::low_level;
 use swarm_common::exit::{self, Failure};
 use swarm_common::platform::{self, Caught, Process, Signals};
 use swarm_common::{store, time};
@@ -18,7 +20,7 @@ use crate::cli::{self, NAME};
 use crate::commands::{self, Aside, Swarm, note};
 use crate::gate::{self, Gate};
 use crate::leases::{Acquired, Manner, Request, Which};
-use crate::{answer, wait};
+use crate::{answer, call, wait};
 
 /// "Not now, try again" (EX_TEMPFAIL of sysexits.h).
 const NOT_GRANTED: u8 = 75;
@@ -34,8 +36,9 @@ const CAUGHT: [Signal; 8] =
 
 /// Runs the command.
 pub fn run(options: cli::Run) -> ExitCode {
-    match hold(options) {
-        Ok(status) => ExitCode::from(status),
+    match hold(&options) {
+        Ok(Some(ended)) => end_as(ended),
+        Ok(None) => ExitCode::from(NOT_GRANTED),
         Err(failure) => exit::finish(NAME, Err(failure)),
     }
 }
@@ -51,13 +54,14 @@ pub fn shim(gate: &OsStr, parent: &OsStr, command: &[OsString]) -> ExitCode {
     }
 }
 
-/// The status to end with.
-fn hold(options: cli::Run) -> Result<u8, Failure> {
+/// How the command ended; none where it was not started, for the lease was not granted.
+fn hold(options: &cli::Run) -> Result<Option<ExitStatus>, Failure> {
     let cli::Run { paths, asking, caller, command } = options;
-    let agent_id = commands::own(&caller)?;
-    let limit = commands::limit(asking.wait.as_deref())?;
+    let agent_id = commands::own(caller)?;
+    commands::check_typed(paths)?;
+    let limit = commands::limit(asking.wait.as_deref(), paths)?;
     let swarm = Swarm::open(&caller.place)?;
-    let mut request = commands::request(&swarm.place, agent_id, &asking, &paths, None)?;
+    let mut request = commands::request(&swarm.place, agent_id, asking, paths, None)?;
     if request.ttl < TTL_MIN {
         return Err(Failure::wrong(format!("--ttl {}: at least 1s, to be renewed in time", asking.ttl)));
     }
@@ -68,13 +72,14 @@ fn hold(options: cli::Run) -> Result<u8, Failure> {
 
     platform::keep_ended_children();
     // Started first, and in the time that the lease takes it gets ready.
-    let gate = Gate::before(&command, &variables)?;
+    let gate = Gate::before(command, &variables)?;
     match gate.process().and_then(|command| Ok((command, Process::own()?))) {
         Ok((command, own)) => (request.tie, request.keeper) = (Some(command), Some(own)),
         Err(error) => {
             note(&format!("if this process is killed, the lease lasts its span: the command's cannot be known ({})", exit::reason(&error)))
         }
     }
+    let since = Instant::now();
     let mut aside = Aside::default();
     let answer = match limit {
         None => swarm.leases.acquire(&request, Manner::Once, aside.heard(), &mut note),
@@ -88,8 +93,8 @@ fn hold(options: cli::Run) -> Result<u8, Failure> {
         Ok(Acquired::Granted { lease, is_renewed, .. }) => (lease.token, !is_renewed),
         Ok(Acquired::Refused(conflicts)) => {
             gate.close();
-            commands::tell(&conflicts);
-            return Ok(NOT_GRANTED);
+            commands::tell(&conflicts, asking, since, || call::run(options));
+            return Ok(None);
         }
         Err(failure) => {
             gate.close();
@@ -108,7 +113,16 @@ fn hold(options: cli::Run) -> Result<u8, Failure> {
     if is_ours {
         grant.give_back();
     }
-    ended.map(status)
+    ended.map(Some)
+}
+
+/// A command that ^C ended: so ends this process. A shell that had the key too goes on with its loop or script unless it sees that.
+fn end_as(ended: ExitStatus) -> ExitCode {
+    if ended.signal() == Some(SIGINT) {
+        // Where it cannot be done, the status tells it.
+        let _ = low_level::emulate_default_handler(SIGINT);
+    }
+    ExitCode::from(status(ended))
 }
 
 /// As a shell has it.

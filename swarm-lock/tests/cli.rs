@@ -37,7 +37,7 @@ fn a_lease_is_granted_whole_or_refused_with_who_holds_what_and_a_witness() {
     let refused = call.assert().code(1).stderr(
         contains("swarm-lock: src/auth/login.rs is held by a through src/auth/** for another 4m5")
             .and(contains("(reason: \"OAuth \\\"rewrite\\\"\")"))
-            .and(contains("swarm-lock acquire --wait=5m src/auth/login.rs"))
+            .and(contains("swarm-lock acquire --wait=5m --as b README.md src/auth/login.rs docs"))
             .and(contains("swarm-send --to a --type question 'May I have src/auth/login.rs?'")),
     );
     let refused = support::records(&refused.get_output().stdout);
@@ -163,6 +163,15 @@ fn what_is_wrong_is_refused_with_status_2_and_takes_nothing() {
         (acquire(&["--ttl", "soon", "a"]), "'soon' is no span of time"),
         (acquire(&["--ttl", "3650d", "a"]), "at most 30d"),
         (acquire(&["--wait=soon", "a"]), "--wait: 'soon' is no span"),
+        (acquire(&["--wait", "5m", "a"]), "--wait takes its span with '=': --wait=5m"),
+        (acquire(&["a", "--wait", "30"]), "a path of that name: ./30"),
+        (vec!["run", "--as", "a", "--wait", "1h30m", "a", "--", "true"], "--wait=1h30m"),
+        (acquire(&["a", "-"]), "'-' stands alone for standard input"),
+        (vec!["release", "--as", "a", "-", "a"], "'-' stands alone for standard input"),
+        (vec!["who", "-", "-"], "a file of that name is ./-"),
+        (vec!["run", "--as", "a", "-", "--", "true"], "'-': paths are not read from standard input here"),
+        (vec!["list", "-"], "a file of that name is ./-"),
+        (vec!["check", "--token", "1", "a", "-"], "a file of that name is ./-"),
         (acquire(&["--reason", "a\nb", "a"]), "more than one line"),
         (acquire(&["-0", "a"]), "-0 is about names on standard input"),
         (acquire(&[]), "PATH"),
@@ -248,6 +257,10 @@ fn one_gives_back_what_is_ones_own_in_whole_or_in_part() {
     let (status, refused) = tree.ask(&["release", "--as", "a", "src", "src/a"]);
     assert_eq!((status, all(&refused, "status")), (1, vec!["released", "refused"]));
     assert_eq!(refused[1], json!({"status": "refused", "path": "src", "error": "not held"}));
+    let none = tree.lock(&["release", "--as", "a", "--token", "9999"]).assert().code(1);
+    let none = none.stderr(contains("you hold no grant with the token 9999\n"));
+    let answer = support::records(&none.get_output().stdout);
+    assert_eq!(answer, [json!({"status": "refused", "token": 9999, "error": "not held"})]);
     tree.lock(&["release", "--as", "a", "--all"]).assert().code(0).stderr(contains("you hold no lease"));
     tree.lock(&["acquire", "--as", "a", "x", "y/z"]).assert().success();
     assert_eq!(tree.ask(&["release", "--as", "a", "--token", "2"]).0, 0);
@@ -259,6 +272,11 @@ fn what_another_holds_is_taken_away_with_force_and_a_reason_alone_and_he_is_told
     let tree = Tree::new();
     tree.lock(&["acquire", "--as", "a", "src/**"]).assert().success();
     let refused = tree.lock(&["release", "--as", "b", "src/**"]).assert().code(1).stderr(contains("src/** is held by a, not by you"));
+    let refused = refused.stderr(contains("  to take it away:  swarm-lock release --force --reason 'why' --as b 'src/**'\n"));
+    let by_token = tree.lock(&["release", "--as", "b", "--token", "1"]).assert().code(1);
+    by_token.stderr(contains(
+        "token 1 is held by a, not by you\n  to take it away:  swarm-lock release --force --reason 'why' --as b --token 1\n",
+    ));
     let refused = support::records(&refused.get_output().stdout);
     assert_eq!((&refused[0]["status"], &refused[0]["agent_id"], &refused[0]["token"]), (&json!("refused"), &json!("a"), &json!(1)));
     let (status, stolen) = tree.ask(&["release", "--as", "b", "--force", "--reason", "it crashed", "src/**"]);
@@ -483,4 +501,43 @@ fn help_and_version_are_pages_that_fit_a_screen() {
         assert!(!page.contains("__command"));
     }
     tree.lock(&["--version"]).assert().success().stdout(contains("swarm-lock 0."));
+}
+
+#[test]
+fn a_file_that_is_named_as_a_span_can_be_waited_for() {
+    let tree = Tree::new();
+    tree.file("5m");
+    for path in ["5m", "./7m"] {
+        assert_eq!(tree.ask(&["acquire", "--as", "a", "--wait", path]).0, 0, "{path}");
+    }
+}
+
+#[test]
+fn a_file_that_is_named_as_standard_input_is_leased_by_its_path_or_by_a_list() {
+    let tree = Tree::new();
+    assert_eq!(tree.ask(&["acquire", "--as", "a", "./-"]).1[0]["paths"], json!(["-"]));
+    let (status, conflict) = answers({
+        let mut call = tree.lock(&["acquire", "--as", "b", "-"]);
+        call.write_stdin("-\n");
+        call
+    });
+    assert_eq!((status, all(&conflict, "held")), (1, vec!["-"]));
+}
+
+#[test]
+fn who_is_refused_is_told_the_call_that_waits_and_who_has_waited_is_not() {
+    let tree = Tree::new();
+    tree.lock(&["acquire", "--as", "a", "src/**"]).assert().success();
+    let again = "  wait for it:  swarm-lock acquire --wait=5m --shared --ttl 8m --as b 'src/*.rs' docs\n";
+    let call = ["acquire", "--as", "b", "--ttl", "8m", "src/*.rs", "docs", "--shared"];
+    tree.lock(&call).assert().code(1).stderr(contains(again));
+    let mut listed = tree.lock(&["acquire", "--as", "b", "-"]);
+    listed.write_stdin("src/a\nsrc/b\n").assert().code(1).stderr(contains("  wait for it:  swarm-lock acquire --wait=5m --as b -\n"));
+    let run = ["run", "--as", "b", "src/x", "--", "echo", "it's"];
+    let again = "  wait for it:  swarm-lock run --wait=5m --as b src/x -- echo 'it'\\''s'\n";
+    tree.lock(&run).assert().code(75).stdout("").stderr(contains(again));
+    for call in [&["acquire", "--as", "b", "--wait=20ms", "src/x"][..], &["run", "--as", "b", "--wait=20ms", "src/x", "--", "true"]] {
+        let told = tree.lock(call).assert().failure().stderr(contains("swarm-lock: waited 20ms: src/x is held by a"));
+        told.stderr(contains("wait for it").not()).stderr(contains("ask for it"));
+    }
 }

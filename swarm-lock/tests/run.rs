@@ -502,3 +502,25 @@ fn a_job_can_be_stopped_and_continued() {
         assert!(!terminal.screen().contains("Stopped"), "{}", terminal.screen());
     }
 }
+
+#[test]
+fn a_typed_interrupt_stops_the_loop_or_script_around_run_too() {
+    let place = Place::new();
+    let Some(terminal) = Terminal::new(&place) else { return };
+    let rounds = "for i in 1 2 3; do $LOCK run src -- sh -c 'echo $$ >>rounds; exec sleep 1000'; done; echo on >went-on";
+    fs::write(place.path("script"), rounds).unwrap();
+    for (n, command) in [rounds, "bash script"].into_iter().enumerate() {
+        terminal.keys(&[command, "Enter"]);
+        until("the command", || place.text("rounds").lines().count() == n + 1);
+        // Its shell has become the sleep: what the key ends is the command.
+        let pid = place.text("rounds").lines().last().unwrap().to_string();
+        until("its sleep", || fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "sleep\n"));
+        terminal.keys(&["C-c"]);
+        until("its end", || is_gone(&pid));
+        terminal.keys(&[&format!("echo status $? >status{n}"), "Enter"]);
+        assert_eq!(line(&place.path(&format!("status{n}"))), "status 130", "{}", terminal.screen());
+        assert_eq!(place.text("rounds").lines().count(), n + 1, "{}", terminal.screen());
+        assert!(!place.path("went-on").exists());
+        assert_eq!(place.list(), "");
+    }
+}
