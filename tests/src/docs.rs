@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::builder::PossibleValue;
-use clap::{Arg, Command};
+use clap::{Arg, Command, ValueHint};
 use clap_complete::aot::{Bash, Fish, Generator, Zsh, generate};
 
 use crate::{command, page};
@@ -62,7 +62,37 @@ fn completion(shell: impl Generator, command: &mut Command) -> String {
 fn bash(command: &mut Command) -> String {
     let label = |separator: &str| format!("{}__subcmd__", command.get_name().replace('-', separator));
     let (arrives, jumps) = (label("__subcmd__"), label("__"));
-    completion(Bash, command).replace(&arrives, &jumps)
+    let script = completion(Bash, command).replace(&arrives, &jumps);
+    let (start, top) = (script, command.get_name().replace('-', "__"));
+    let script = command.get_subcommands().fold(start, |script, sub| with_arguments(&script, &format!("{jumps}{}", sub.get_name()), sub));
+    with_arguments(&script, &top, command)
+}
+
+/// The generator offers options also where files belong, or a command's words. With nothing to offer, bash completes files.
+fn with_arguments(script: &str, label: &str, command: &Command) -> String {
+    let hints: Vec<ValueHint> = command.get_positionals().map(Arg::get_value_hint).collect();
+    let is_of_files =
+        |hint: &ValueHint| matches!(hint, ValueHint::FilePath | ValueHint::AnyPath | ValueHint::DirPath | ValueHint::CommandName);
+    let (start, end) = (format!("\n        {label})\n"), "\n            ;;\n");
+    let section =
+        script.split_once(&start).and_then(|(before, rest)| rest.split_once(end).map(|(section, after)| (before, section, after)));
+    let Some((before, section, after)) = section.filter(|_| !hints.is_empty() && hints.iter().all(is_of_files)) else {
+        return script.to_string();
+    };
+    let offer = if hints.contains(&ValueHint::CommandName) {
+        "\n                if [[ ${prev} == -- ]] ; then COMPREPLY=( $(compgen -c -- \"${cur}\") ) ; fi"
+    } else {
+        ""
+    };
+    let no_options = format!(
+        "            if [[ \" ${{COMP_WORDS[*]:1:COMP_CWORD-1}} \" == *\" -- \"* ]] ; then{offer}\n                return 0\n            fi\n"
+    );
+    // The last offer is the one for a word that follows none of the options with a value.
+    let (values, rest) = section.rsplit_once("            COMPREPLY=( $(compgen -W").unwrap_or((section, ""));
+    let rest = rest.split_once('\n').map_or("", |(_, rest)| rest);
+    // An option may stand first, but so may what is no option.
+    let values = values.replace(" || ${COMP_CWORD} -eq 1 ]]", " ]]").replace(" || ${COMP_CWORD} -eq 2 ]]", " ]]");
+    format!("{before}{start}{no_options}{values}{rest}{end}{after}")
 }
 
 /// The words that can stand first in a call, for fish: its generator knows options alone.

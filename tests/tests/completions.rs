@@ -1,6 +1,7 @@
 //! The completions, asked as a shell asks them.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::process::Command;
 
 use swarm_tests::docs::{programs, root};
@@ -38,6 +39,14 @@ while [[ $said != *'<done>'* && SECONDS -lt 30 ]]; do zpty -r z part && said+=$p
 zpty -d z
 print -r -- $said | sed -n 's/.*<hit:\(.*\)>.*/\1/p'
 "#;
+
+/// What bash offers where a call has files; its own completion of files follows where that is nothing.
+fn in_bash(program: &str, words: &[&str]) -> Option<Vec<String>> {
+    let offered = ask("bash", &["--norc", "-c", BASH, "bash"], program, words)?;
+    let script = fs::read_to_string(root().join("completions/bash").join(program)).expect("a script");
+    assert!(script.lines().filter(|line| line.contains("complete -F")).all(|line| line.contains("-o default")), "{program}");
+    Some(offered.into_iter().filter(|word| !word.is_empty()).collect())
+}
 
 /// What a shell offers, a line each; `None`, told, where it is not installed.
 fn ask(shell: &str, args: &[&str], program: &str, words: &[&str]) -> Option<BTreeSet<String>> {
@@ -120,4 +129,23 @@ fn every_shell_offers_the_word_that_a_call_can_begin_with() {
     for (shell, offered) in offered("swarm-ratelimit", &["ch"]) {
         assert!(offered.contains("check"), "{shell}: {offered:?}");
     }
+}
+
+#[test]
+fn bash_offers_files_where_a_call_has_them_and_commands_where_one_is_to_run() {
+    for (program, words) in [
+        ("swarm-lock", &["acquire", ""][..]),
+        ("swarm-lock", &["acquire", "--as", "a", "src", ""]),
+        ("swarm-lock", &["list", ""]),
+        ("swarm-lock", &["release", "--", "-"]),
+        ("swarm-lock", &["run", "src", "--", "make", "-"]),
+        ("swarm-filter", &[""]),
+    ] {
+        let Some(offered) = in_bash(program, words) else { return };
+        assert_eq!(offered, [""; 0], "{program} {words:?}");
+    }
+    let offered = in_bash("swarm-lock", &["run", "src", "--", "slee"]).unwrap_or_default();
+    assert!(offered.contains(&"sleep".to_string()), "{offered:?}");
+    let options = in_bash("swarm-lock", &["run", "src", "--wa"]).unwrap_or_default();
+    assert_eq!(options, ["--wait"]);
 }
