@@ -46,6 +46,7 @@ complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand acquire" -l shared
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand acquire" -l literal -d 'every character is itself: no globs'
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand acquire" -s 0 -l null -d '\'-\' reads names that end with a NUL'
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand acquire" -s h -l help -d 'this page'
+complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand acquire" -s V -l version -d 'the version'
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand release" -l token -d 'the grant of this token' -r -f
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand release" -l reason -d 'why it is taken away' -r -f
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand release" -l as -d 'who I am (default: $SWARM_AGENT)' -r -f
@@ -54,6 +55,7 @@ complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand release" -s 0 -l n
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand release" -l all -d 'all of them'
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand release" -l force -d 'take it from another, who is told; needs --reason'
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand release" -s h -l help -d 'this page'
+complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand release" -s V -l version -d 'the version'
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand renew" -l token -d 'the grant of this token' -r -f
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand renew" -l ttl -d 'so long from now (default: 5m)' -r -f
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand renew" -l as -d 'who I am (default: $SWARM_AGENT)' -r -f
@@ -61,6 +63,7 @@ complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand renew" -l store -d
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand renew" -s 0 -l null -d '\'-\' reads names that end with a NUL'
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand renew" -l all -d 'all of them'
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand renew" -s h -l help -d 'this page'
+complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand renew" -s V -l version -d 'the version'
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand run" -l ttl -d 'for so long, unless it is renewed (default: 5m)' -r -f
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand run" -l wait -d 'wait until it is free, at most so long' -r -f
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand run" -l reason -d 'what for; others see it' -r -f
@@ -69,24 +72,31 @@ complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand run" -l store -d '
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand run" -l shared -d 'others may hold it too, shared'
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand run" -l literal -d 'every character is itself: no globs'
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand run" -s h -l help -d 'this page'
+complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand run" -s V -l version -d 'the version'
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand who" -l as -d 'who I am (default: $SWARM_AGENT)' -r -f
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand who" -l store -d 'the swarm\'s store (default: $SWARM_STORE, else .swarm)' -r -f -a "(__fish_complete_directories)"
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand who" -l shared -d 'ask for those who would not share it'
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand who" -l literal -d 'every character is itself: no globs'
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand who" -s 0 -l null -d '\'-\' reads names that end with a NUL'
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand who" -s h -l help -d 'this page'
+complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand who" -s V -l version -d 'the version'
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand list" -l agent -d 'those of one agent' -r -f
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand list" -l store -d 'the swarm\'s store (default: $SWARM_STORE, else .swarm)' -r -f -a "(__fish_complete_directories)"
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand list" -l expired -d 'those that have ended and lie there yet'
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand list" -s h -l help -d 'this page'
-complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand check" -l token -d 'the grant' -r -f
+complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand list" -s V -l version -d 'the version'
+complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand check" -l token -d 'the grant (default: $SWARM_LOCK_TOKEN)' -r -f
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand check" -l store -d 'the swarm\'s store (default: $SWARM_STORE, else .swarm)' -r -f -a "(__fish_complete_directories)"
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand check" -l literal -d 'every character is itself: no globs'
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand check" -s h -l help -d 'this page'
+complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand check" -s V -l version -d 'the version'
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand overlap" -l literal -d 'every character is itself: no globs'
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand overlap" -s h -l help -d 'this page'
+complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand overlap" -s V -l version -d 'the version'
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand sweep" -l store -d 'the swarm\'s store (default: $SWARM_STORE, else .swarm)' -r -f -a "(__fish_complete_directories)"
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand sweep" -l damaged -d 'forget what damaged files may have held'
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand sweep" -s h -l help -d 'this page'
+complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand sweep" -s V -l version -d 'the version'
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand import" -l store -d 'the swarm\'s store (default: $SWARM_STORE, else .swarm)' -r -f -a "(__fish_complete_directories)"
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand import" -s h -l help -d 'this page'
+complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand import" -s V -l version -d 'the version'

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::str::FromStr;
 
 use clap::error::ErrorKind;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
@@ -24,6 +25,7 @@ const WHO: &str = "Who and where";
 #[command(
     name = NAME,
     version,
+    propagate_version = true,
     disable_help_flag = true,
     disable_version_flag = true,
     disable_help_subcommand = true,
@@ -41,7 +43,7 @@ pub struct Options {
     pub help: Option<bool>,
 
     /// the version
-    #[arg(short = 'V', long, action = ArgAction::Version, help_heading = "Else", long_help = "Print the version and exit.")]
+    #[arg(short = 'V', long, global = true, action = ArgAction::Version, help_heading = "Else", long_help = "Print the version and exit.")]
     pub version: Option<bool>,
 }
 
@@ -142,7 +144,7 @@ pub struct Asking {
 
 /// `acquire`
 #[derive(Debug, Args)]
-#[command(after_help = "Example:  swarm-lock acquire --as agent-1 --ttl 10m --reason 'OAuth rewrite' 'src/auth/**' docs/auth.md")]
+#[command(after_help = "Example:  swarm-lock acquire --as agent-1 --reason OAuth 'src/auth/**' docs")]
 pub struct Acquire {
     /// paths and globs; '-' reads them from standard input, one a line
     #[arg(
@@ -160,6 +162,7 @@ pub struct Acquire {
     #[arg(
         long,
         value_name = "PID",
+        value_parser = whole::<u32>,
         help_heading = WHAT,
         long_help = "The lease ends, at the latest, when this process does. It has to be alive."
     )]
@@ -195,7 +198,7 @@ pub struct Chosen {
     pub null: bool,
 
     /// the grant of this token
-    #[arg(long, value_name = "N", conflicts_with_all = ["paths", "all"], help_heading = WHAT, long_help = "The grant that has this fencing token.")]
+    #[arg(long, value_name = "N", value_parser = whole::<u64>, conflicts_with_all = ["paths", "all"], help_heading = WHAT, long_help = "The grant that has this fencing token.")]
     pub token: Option<u64>,
 
     /// all of them
@@ -341,15 +344,19 @@ pub struct List {
 
 /// `check`
 #[derive(Debug, Args)]
-#[command(after_help = "Example:  swarm-lock check --token \"$SWARM_LOCK_TOKEN\" dist/app.tar && mv app.new dist/app.tar")]
+#[command(after_help = "Example:  swarm-lock check dist/app.tar && mv app.new dist/app.tar")]
 pub struct Check {
     /// paths and globs that it has to cover
-    #[arg(value_name = "PATH", required = true, long_help = "What the grant has to cover. Each is answered.")]
+    #[arg(
+        value_name = "PATH",
+        required = true,
+        long_help = "What the grant has to cover. One line answers where it covers all of it; else there is a line for each path that it does not."
+    )]
     pub paths: Vec<OsString>,
 
-    /// the grant
-    #[arg(long, value_name = "N", env = "SWARM_LOCK_TOKEN", help_heading = WHAT, long_help = "The grant's fencing token. Without it: $SWARM_LOCK_TOKEN, which run sets.")]
-    pub token: u64,
+    /// the grant (default: $SWARM_LOCK_TOKEN)
+    #[arg(long, value_name = "N", value_parser = whole::<u64>, help_heading = WHAT, long_help = "The grant's fencing token. Without it: $SWARM_LOCK_TOKEN, which run sets.")]
+    pub token: Option<u64>,
 
     /// every character is itself: no globs
     #[arg(long, help_heading = WHAT, long_help = "Take every argument literally. An argument that names an existing file is, also without this.")]
@@ -409,6 +416,11 @@ pub struct Import {
     pub place: Place,
 }
 
+/// A number, with plain words for what is none.
+fn whole<N: FromStr>(text: &str) -> Result<N, &'static str> {
+    text.parse().map_err(|_| "not a whole number, or too large a one")
+}
+
 /// The command line, for the man page and the completions.
 pub fn command() -> clap::Command {
     Options::command()
@@ -439,7 +451,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn told(error: &clap::Error) -> Result<Exit, Failure> {
     let words = error.render().to_string();
     match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ndjson::print(&words),
+        ErrorKind::DisplayHelp => ndjson::print(&words),
+        // Of a command, clap would call it by a name of its own.
+        ErrorKind::DisplayVersion => ndjson::print(&format!("{NAME} {}\n", env!("CARGO_PKG_VERSION"))),
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             let commands = command();
             let names: Vec<&str> =

@@ -1,5 +1,6 @@
 //! The commands: from options to a turn at the table, and from its outcome to answers.
 
+use std::env::VarError;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, Read};
@@ -16,6 +17,7 @@ use crate::answer;
 use crate::call;
 use crate::cli::{self, Asking, Caller, Chosen, Command, NAME};
 use crate::conflict::{Conflict, Why};
+use crate::gate::TOKEN;
 use crate::lease::{Mode, Standing};
 use crate::leases::{Acquired, Done, Leases, Manner, Named, Request, Valid, Which};
 use crate::overlap;
@@ -25,6 +27,8 @@ use crate::table::Table;
 use crate::table::agent::Notice;
 use crate::wait;
 
+/// The shortest span of a lease.
+const TTL_MIN: Duration = Duration::from_millis(1);
 /// The longest span of a lease.
 const TTL_MAX: Duration = Duration::from_secs(30 * 86_400);
 /// The longest reason.
@@ -129,11 +133,13 @@ pub fn own(caller: &Caller) -> Result<String, Failure> {
 /// The span of a lease.
 ///
 /// # Errors
-/// Status 2: none, zero, or too long.
+/// Status 2: none, too short, or too long.
 pub fn ttl(text: &str) -> Result<Duration, Failure> {
     let span = time::span(text).map_err(|failure| named("--ttl", failure))?;
-    if span.is_zero() {
-        return Err(Failure::wrong("--ttl: a lease of no time protects nothing").hint("like 30s, 5m or 1h30m"));
+    if span < TTL_MIN {
+        return Err(
+            Failure::wrong(format!("--ttl {text}: a lease of no time protects nothing; at least 1ms")).hint("like 30s, 5m or 1h30m")
+        );
     }
     if span > TTL_MAX {
         return Err(Failure::wrong(format!("--ttl {text}: at most 30d")).hint("renew it, or let 'run' do that"));
@@ -443,6 +449,7 @@ fn list(options: cli::List) -> Result<Exit, Failure> {
 fn check(options: cli::Check) -> Result<Exit, Failure> {
     let cli::Check { paths, token, literal, place } = options;
     check_typed(&paths)?;
+    let token = held(token)?;
     let swarm = Swarm::look(&place)?;
     let answers = match &swarm {
         Some(swarm) => swarm.leases.check(token, &patterns(&swarm.place, &paths, literal)?)?,
@@ -460,6 +467,21 @@ fn check(options: cli::Check) -> Result<Exit, Failure> {
     }
     out.flush()?;
     Ok(if is_good { Exit::Yes } else { Exit::No })
+}
+
+/// The token of the grant that is asked about.
+fn held(given: Option<u64>) -> Result<u64, Failure> {
+    match (given, std::env::var(TOKEN).as_deref()) {
+        (Some(token), _) => Ok(token),
+        (None, Err(VarError::NotPresent) | Ok("")) => {
+            let why = format!("which grant? No --token was given, and {TOKEN} is not set");
+            Err(Failure::wrong(why).hint(format!("--token N; 'run' sets {TOKEN} for its command")))
+        }
+        (None, text) => text
+            .ok()
+            .and_then(|text| text.parse().ok())
+            .ok_or_else(|| Failure::wrong(format!("{TOKEN}={}: not a whole number", text.unwrap_or("...")))),
+    }
 }
 
 fn overlap(options: &cli::Overlap) -> Result<Exit, Failure> {

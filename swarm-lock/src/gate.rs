@@ -21,7 +21,7 @@ use crate::cli::NAME;
 pub const WORD: &str = "__command";
 
 /// The grant's token in the command's environment.
-const TOKEN: &str = "SWARM_LOCK_TOKEN";
+pub const TOKEN: &str = "SWARM_LOCK_TOKEN";
 
 /// A process that will be the command.
 pub struct Gate {

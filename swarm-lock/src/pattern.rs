@@ -235,6 +235,7 @@ fn class(text: &str, chars: &mut std::str::Chars<'_>) -> Result<Set, Failure> {
         let low = match chars.next().ok_or_else(unclosed)? {
             ']' if !ranges.is_empty() => return Ok(Set::class(ranges, is_negated)),
             '\\' => escaped(text, chars).map_err(|_| unclosed())?,
+            '[' if chars.as_str().starts_with([':', '.', '=']) => return Err(named_class(text)),
             c => c,
         };
         let rest = chars.as_str();
@@ -245,6 +246,7 @@ fn class(text: &str, chars: &mut std::str::Chars<'_>) -> Result<Set, Failure> {
         chars.next();
         let high = match chars.next().ok_or_else(unclosed)? {
             '\\' => escaped(text, chars).map_err(|_| unclosed())?,
+            '[' if chars.as_str().starts_with([':', '.', '=']) => return Err(named_class(text)),
             c => c,
         };
         if high < low {
@@ -252,6 +254,12 @@ fn class(text: &str, chars: &mut std::str::Chars<'_>) -> Result<Set, Failure> {
         }
         ranges.push((low, high));
     }
+}
+
+/// In a shell it means a kind of character, of which there are none here.
+fn named_class(text: &str) -> Failure {
+    wrong(text, "[:alpha:] and the like have no meaning here")
+        .hint("write ranges, as [A-Za-z0-9]; a [ that is meant as such is written \\[")
 }
 
 /// The length of the class at the start of `text`, its brackets with it; none where it is not closed.
@@ -288,6 +296,10 @@ mod tests {
             "a}",
             "a\\",
             "[b-a]",
+            "[[:alpha:]]",
+            "[!a[.x.]]",
+            "[a[=e=]]",
+            "[!-[:x:]]",
             "..",
             "a/..",
             "../a",
@@ -309,7 +321,24 @@ mod tests {
             assert!(Pattern::literal(path).is_err(), "{path}");
         }
         let deep = format!("{}a{}", "{".repeat(20), "}".repeat(20));
-        for text in ["[]a]", "[!]]", "[a-]", "{**,a}/b", "{*,a}*", "**/**", "*", "{,a}", "a{/,}/b", deep.as_str(), &long[1..], "]", "a,b"] {
+        for text in [
+            "[]a]",
+            "[!]]",
+            "[a-]",
+            "{**,a}/b",
+            "{*,a}*",
+            "**/**",
+            "*",
+            "{,a}",
+            "a{/,}/b",
+            "[[]a",
+            "[[a:]",
+            "[\\[:]",
+            deep.as_str(),
+            &long[1..],
+            "]",
+            "a,b",
+        ] {
             assert!(Pattern::glob(text).is_ok(), "{text}");
         }
     }

@@ -160,6 +160,10 @@ fn what_is_wrong_is_refused_with_status_2_and_takes_nothing() {
         (acquire(&["{a"]), "a { without its }"),
         (acquire(&["a", "b/[/]"]), "no path can match it"),
         (acquire(&["--ttl", "0s", "a"]), "a lease of no time"),
+        (acquire(&["--ttl", "999us", "a"]), "at least 1ms"),
+        (acquire(&["--pid", "abc", "a"]), "invalid value 'abc' for '--pid <PID>': not a whole number"),
+        (vec!["release", "--as", "a", "--token", "x"], "'x' for '--token <N>': not a whole number"),
+        (acquire(&["[[:alpha:]]"]), "write ranges"),
         (acquire(&["--ttl", "soon", "a"]), "'soon' is no span of time"),
         (acquire(&["--ttl", "3650d", "a"]), "at most 30d"),
         (acquire(&["--wait=soon", "a"]), "--wait: 'soon' is no span"),
@@ -499,8 +503,15 @@ fn help_and_version_are_pages_that_fit_a_screen() {
         let page = String::from_utf8(page.get_output().stdout.clone()).unwrap();
         assert!(page.lines().count() <= 45 && page.contains("Example:"), "{command}: {page}");
         assert!(!page.contains("__command"));
+        let narrow = tree.lock(&args).env("COLUMNS", "80").assert().success();
+        let narrow = String::from_utf8(narrow.get_output().stdout.clone()).unwrap();
+        let examples = |page: &str| page[page.find("Example:").unwrap()..].to_string();
+        assert_eq!(examples(&narrow), examples(&page), "no example is broken in two");
+        assert!(narrow.lines().all(|line| line.len() <= 80), "{narrow}");
     }
-    tree.lock(&["--version"]).assert().success().stdout(contains("swarm-lock 0."));
+    for args in [&["--version"][..], &["-V"], &["acquire", "--version"], &["run", "-V"]] {
+        tree.lock(args).assert().success().stdout(concat!("swarm-lock ", env!("CARGO_PKG_VERSION"), "\n"));
+    }
 }
 
 #[test]
@@ -539,5 +550,18 @@ fn who_is_refused_is_told_the_call_that_waits_and_who_has_waited_is_not() {
     for call in [&["acquire", "--as", "b", "--wait=20ms", "src/x"][..], &["run", "--as", "b", "--wait=20ms", "src/x", "--", "true"]] {
         let told = tree.lock(call).assert().failure().stderr(contains("swarm-lock: waited 20ms: src/x is held by a"));
         told.stderr(contains("wait for it").not()).stderr(contains("ask for it"));
+    }
+}
+
+#[test]
+fn the_token_in_the_environment_is_named_where_it_is_wrong() {
+    let tree = Tree::new();
+    tree.lock(&["acquire", "--as", "a", "x"]).assert().success();
+    tree.lock(&["check", "x"]).env("SWARM_LOCK_TOKEN", "1").assert().success();
+    tree.lock(&["check", "--token", "1", "x"]).env("SWARM_LOCK_TOKEN", "y").assert().success();
+    for (token, why) in
+        [("y", "SWARM_LOCK_TOKEN=y: not a whole number"), ("", "SWARM_LOCK_TOKEN is not set"), ("-1", "SWARM_LOCK_TOKEN=-1: ")]
+    {
+        tree.lock(&["check", "x"]).env("SWARM_LOCK_TOKEN", token).assert().code(2).stdout("").stderr(contains(why));
     }
 }
