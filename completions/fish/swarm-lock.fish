@@ -57,7 +57,7 @@ complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand release" -l force 
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand release" -s h -l help -d 'this page'
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand release" -s V -l version -d 'the version'
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand renew" -l token -d 'the grant of this token' -r -f
-complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand renew" -l ttl -d 'so long from now (default: 5m)' -r -f
+complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand renew" -l ttl -d 'for so long, unless it is renewed (default: 5m)' -r -f
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand renew" -l as -d 'who I am (default: $SWARM_AGENT)' -r -f
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand renew" -l store -d 'the swarm\'s store (default: $SWARM_STORE, else .swarm)' -r -f -a "(__fish_complete_directories)"
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand renew" -s 0 -l null -d '\'-\' reads names that end with a NUL'

@@ -9,9 +9,9 @@ const REPEATED_MAX: usize = 5;
 
 /// `acquire` once more, in the queue.
 pub fn acquire(options: &cli::Acquire) -> String {
-    let cli::Acquire { paths, asking, pid, null, caller } = options;
+    let cli::Acquire { paths, asking, pid, names, caller } = options;
     let call = Call::new("acquire --wait=5m").asking(asking).value("--pid", pid.map(|pid| pid.to_string()).as_deref());
-    let call = call.switch("-0", *null).caller(caller);
+    let call = call.switch("-0", names.null).caller(caller);
     // Else it would be an option.
     let is_dashed = paths.iter().any(|path| path.to_str().is_some_and(|path| path.starts_with('-') && path != "-"));
     call.switch("--", is_dashed).words(paths).0
@@ -41,9 +41,9 @@ impl Call {
     }
 
     fn asking(self, asking: &Asking) -> Call {
-        let Asking { shared, ttl, wait: _, reason, literal } = asking;
-        let call = self.switch("--shared", *shared).switch("--literal", *literal);
-        call.value("--ttl", Some(ttl.as_str()).filter(|ttl| *ttl != TTL)).value("--reason", reason.as_deref())
+        let Asking { shared, span, wait: _, reason, reading } = asking;
+        let call = self.switch("--shared", *shared).switch("--literal", reading.literal);
+        call.value("--ttl", Some(span.ttl.as_str()).filter(|ttl| *ttl != TTL)).value("--reason", reason.as_deref())
     }
 
     fn caller(self, caller: &Caller) -> Call {

@@ -98,13 +98,35 @@ pub struct Place {
     pub store: Option<OsString>,
 }
 
-/// How a lease is asked for.
+/// How names come from standard input.
 #[derive(Clone, Debug, Args)]
-pub struct Asking {
-    /// others may hold it too, shared
-    #[arg(long, help_heading = WHAT, long_help = "Hold it together with others who ask for it shared: for reading. Who asks for it alone waits until all have given it back.")]
-    pub shared: bool,
+pub struct Names {
+    /// '-' reads names that end with a NUL
+    #[arg(
+        short = '0',
+        long = "null",
+        help_heading = WHAT,
+        long_help = "With '-': the names on standard input end with a NUL, as git diff -z writes them, and are taken as they are. Without it they end with a \
+                     newline, and a CR before that is taken off."
+    )]
+    pub null: bool,
+}
 
+/// How arguments are read.
+#[derive(Clone, Debug, Args)]
+pub struct Reading {
+    /// every character is itself: no globs
+    #[arg(
+        long,
+        help_heading = WHAT,
+        long_help = "Take every argument literally. An argument that names an existing file is, also without this; overlap looks at no files."
+    )]
+    pub literal: bool,
+}
+
+/// How long a lease lasts.
+#[derive(Clone, Debug, Args)]
+pub struct Span {
     /// for so long, unless it is renewed (default: 5m)
     #[arg(
         long,
@@ -112,9 +134,22 @@ pub struct Asking {
         default_value = TTL,
         hide_default_value = true,
         help_heading = WHAT,
-        long_help = "The lease ends after this span, unless it is renewed before: 30s, 5m, 1h30m; at most 30d. 5m without it."
+        long_help = "The lease ends after this span from now, unless it is renewed before: 30s, 5m, 1h30m; from 1ms to 30d. 5m without it. None is made \
+                     shorter than it is."
     )]
     pub ttl: String,
+}
+
+/// How a lease is asked for.
+#[derive(Clone, Debug, Args)]
+pub struct Asking {
+    /// others may hold it too, shared
+    #[arg(long, help_heading = WHAT, long_help = "Hold it together with others who ask for it shared: for reading. Who asks for it alone waits until all have given it back.")]
+    pub shared: bool,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub span: Span,
 
     /// wait until it is free, at most so long
     #[arg(
@@ -133,13 +168,9 @@ pub struct Asking {
     #[arg(long, value_name = "TEXT", help_heading = WHAT, long_help = "What for: a line of at most 500 bytes, which those who are refused are shown.")]
     pub reason: Option<String>,
 
-    /// every character is itself: no globs
-    #[arg(
-        long,
-        help_heading = WHAT,
-        long_help = "Take every argument literally. An argument that names an existing file is, also without this."
-    )]
-    pub literal: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub reading: Reading,
 }
 
 /// `acquire`
@@ -168,9 +199,9 @@ pub struct Acquire {
     )]
     pub pid: Option<u32>,
 
-    /// '-' reads names that end with a NUL
-    #[arg(short = '0', long = "null", help_heading = WHAT, long_help = "With '-': the names on standard input end with a NUL instead of a newline, as git diff -z writes them.")]
-    pub null: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub names: Names,
 
     #[command(flatten)]
     #[allow(missing_docs)]
@@ -188,14 +219,9 @@ pub struct Chosen {
     )]
     pub paths: Vec<OsString>,
 
-    /// '-' reads names that end with a NUL
-    #[arg(
-        short = '0',
-        long = "null",
-        help_heading = WHAT,
-        long_help = "With '-': the names on standard input end with a NUL instead of a newline, as git diff -z writes them."
-    )]
-    pub null: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub names: Names,
 
     /// the grant of this token
     #[arg(long, value_name = "N", value_parser = whole::<u64>, conflicts_with_all = ["paths", "all"], help_heading = WHAT, long_help = "The grant that has this fencing token.")]
@@ -240,16 +266,9 @@ pub struct Renew {
     #[allow(missing_docs)]
     pub chosen: Chosen,
 
-    /// so long from now (default: 5m)
-    #[arg(
-        long,
-        value_name = "SPAN",
-        default_value = TTL,
-        hide_default_value = true,
-        help_heading = WHAT,
-        long_help = "The leases last at least this span from now: 30s, 5m, 1h30m; at most 30d. 5m without it. None is made shorter."
-    )]
-    pub ttl: String,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub span: Span,
 
     #[command(flatten)]
     #[allow(missing_docs)]
@@ -303,18 +322,13 @@ pub struct Who {
     #[arg(long, help_heading = WHAT, long_help = "Those alone who would be in the way of who asks for it shared.")]
     pub shared: bool,
 
-    /// every character is itself: no globs
-    #[arg(long, help_heading = WHAT, long_help = "Take every argument literally. An argument that names an existing file is, also without this.")]
-    pub literal: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub reading: Reading,
 
-    /// '-' reads names that end with a NUL
-    #[arg(
-        short = '0',
-        long = "null",
-        help_heading = WHAT,
-        long_help = "With '-': the names on standard input end with a NUL instead of a newline, as git diff -z writes them."
-    )]
-    pub null: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub names: Names,
 
     #[command(flatten)]
     #[allow(missing_docs)]
@@ -358,9 +372,9 @@ pub struct Check {
     #[arg(long, value_name = "N", value_parser = whole::<u64>, help_heading = WHAT, long_help = "The grant's fencing token. Without it: $SWARM_LOCK_TOKEN, which run sets.")]
     pub token: Option<u64>,
 
-    /// every character is itself: no globs
-    #[arg(long, help_heading = WHAT, long_help = "Take every argument literally. An argument that names an existing file is, also without this.")]
-    pub literal: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub reading: Reading,
 
     #[command(flatten)]
     #[allow(missing_docs)]
@@ -379,9 +393,9 @@ pub struct Overlap {
     #[arg(value_name = "B")]
     pub b: OsString,
 
-    /// every character is itself: no globs
-    #[arg(long, help_heading = WHAT, long_help = "Take both literally. No file is looked at.")]
-    pub literal: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub reading: Reading,
 }
 
 /// `sweep`

@@ -190,12 +190,12 @@ pub fn limit(given: Option<&str>, paths: &[OsString]) -> Result<Option<Option<Du
 /// # Errors
 /// Status 2 for what is wrong with it.
 pub fn request(place: &Place, agent_id: String, asking: &Asking, paths: &[OsString], tie: Option<Process>) -> Result<Request, Failure> {
-    let patterns = paths.iter().map(|path| place.pattern(path, asking.literal)).collect::<Result<Vec<_>, _>>()?;
+    let patterns = paths.iter().map(|path| place.pattern(path, asking.reading.literal)).collect::<Result<Vec<_>, _>>()?;
     Ok(Request {
         agent_id,
         mode: mode(asking.shared),
         patterns: place::checked(patterns)?,
-        ttl: ttl(&asking.ttl)?,
+        ttl: ttl(&asking.span.ttl)?,
         reason: reason(asking.reason.as_deref())?,
         tie,
         keeper: None,
@@ -211,11 +211,11 @@ fn patterns(place: &Place, paths: &[OsString], is_literal: bool) -> Result<Vec<P
 }
 
 fn acquire(options: cli::Acquire) -> Result<Exit, Failure> {
-    let cli::Acquire { paths, asking, pid, null, caller } = &options;
+    let cli::Acquire { paths, asking, pid, names, caller } = &options;
     let agent_id = own(caller)?;
     let wait = limit(asking.wait.as_deref(), paths)?;
     let tie = pid.map(living).transpose()?;
-    let paths = given(paths.clone(), *null)?;
+    let paths = given(paths.clone(), names)?;
     if paths.is_empty() {
         exit::say(NAME, "no paths on standard input: nothing to acquire");
         return Ok(Exit::Yes);
@@ -292,13 +292,13 @@ fn living(pid: u32) -> Result<Process, Failure> {
 }
 
 /// The arguments; of a '-' alone, the names on standard input.
-fn given(paths: Vec<OsString>, null: bool) -> Result<Vec<OsString>, Failure> {
+fn given(paths: Vec<OsString>, how: &cli::Names) -> Result<Vec<OsString>, Failure> {
     match paths.as_slice() {
-        [one] if one == "-" => names(null),
+        [one] if one == "-" => names(how.null),
         _ if paths.iter().any(|path| path == "-") => {
             Err(Failure::wrong("'-' stands alone for standard input").hint("a file of that name is ./-"))
         }
-        _ if null => Err(Failure::wrong("-0 is about names on standard input").hint("give '-' as the path")),
+        _ if how.null => Err(Failure::wrong("-0 is about names on standard input").hint("give '-' as the path")),
         _ => Ok(paths),
     }
 }
@@ -352,9 +352,9 @@ fn release(options: cli::Release) -> Result<Exit, Failure> {
 }
 
 fn renew(options: cli::Renew) -> Result<Exit, Failure> {
-    let cli::Renew { mut chosen, ttl: span, caller } = options;
+    let cli::Renew { mut chosen, span, caller } = options;
     let agent_id = own(&caller)?;
-    let ttl = ttl(&span)?;
+    let ttl = ttl(&span.ttl)?;
     let swarm = Swarm::open(&caller.place)?;
     if read_in(&mut chosen)? && chosen.paths.is_empty() {
         exit::say(NAME, "no paths on standard input: nothing to prolong");
@@ -370,7 +370,7 @@ fn renew(options: cli::Renew) -> Result<Exit, Failure> {
 /// Takes the names from standard input, where '-' says so: true then.
 fn read_in(chosen: &mut Chosen) -> Result<bool, Failure> {
     let is_stdin = chosen.paths == ["-"];
-    chosen.paths = given(std::mem::take(&mut chosen.paths), chosen.null)?;
+    chosen.paths = given(std::mem::take(&mut chosen.paths), &chosen.names)?;
     Ok(is_stdin)
 }
 
@@ -416,11 +416,11 @@ fn finish(agent_id: &str, done: &Done, status: &str, forcing: Option<&Caller>, c
 }
 
 fn who(options: cli::Who) -> Result<Exit, Failure> {
-    let cli::Who { paths, shared, literal, null, caller } = options;
-    let paths = given(paths, null)?;
+    let cli::Who { paths, shared, reading, names, caller } = options;
+    let paths = given(paths, &names)?;
     let agent_id = identity::own(caller.own.as_deref())?;
     let Some(swarm) = Swarm::look(&caller.place)? else { return Ok(Exit::Yes) };
-    let patterns = patterns(&swarm.place, &paths, literal)?;
+    let patterns = patterns(&swarm.place, &paths, reading.literal)?;
     let conflicts = swarm.leases.who(agent_id.as_deref(), mode(shared), &patterns)?;
     stays(print(&mut Out::stdout()?, "held", &conflicts), if conflicts.is_empty() { Exit::Yes } else { Exit::No })
 }
@@ -447,12 +447,12 @@ fn list(options: cli::List) -> Result<Exit, Failure> {
 }
 
 fn check(options: cli::Check) -> Result<Exit, Failure> {
-    let cli::Check { paths, token, literal, place } = options;
+    let cli::Check { paths, token, reading, place } = options;
     check_typed(&paths)?;
     let token = held(token)?;
     let swarm = Swarm::look(&place)?;
     let answers = match &swarm {
-        Some(swarm) => swarm.leases.check(token, &patterns(&swarm.place, &paths, literal)?)?,
+        Some(swarm) => swarm.leases.check(token, &patterns(&swarm.place, &paths, reading.literal)?)?,
         None => vec![Valid::No(None); paths.len()],
     };
     let mut out = Out::stdout()?;
@@ -486,7 +486,7 @@ fn held(given: Option<u64>) -> Result<u64, Failure> {
 
 fn overlap(options: &cli::Overlap) -> Result<Exit, Failure> {
     let place = Place::nowhere();
-    let read = |argument: &OsStr| place.read(argument, options.literal);
+    let read = |argument: &OsStr| place.read(argument, options.reading.literal);
     let decision = overlap::overlap(&read(&options.a)?, &read(&options.b)?);
     let mut out = Out::stdout()?;
     out.line(&answer::overlap(&decision))?;

@@ -63,7 +63,7 @@ fn hold(options: &cli::Run) -> Result<Option<ExitStatus>, Failure> {
     let swarm = Swarm::open(&caller.place)?;
     let mut request = commands::request(&swarm.place, agent_id, asking, paths, None)?;
     if request.ttl < TTL_MIN {
-        return Err(Failure::wrong(format!("--ttl {}: at least 1s, to be renewed in time", asking.ttl)));
+        return Err(Failure::wrong(format!("--ttl {}: at least 1s, to be renewed in time", asking.span.ttl)));
     }
     let store = caller.place.store.as_deref().map(std::path::absolute).transpose();
     let store = store.map_err(|error| Failure::io("learn the current directory", &error))?;

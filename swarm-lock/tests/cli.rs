@@ -565,3 +565,18 @@ fn the_token_in_the_environment_is_named_where_it_is_wrong() {
         tree.lock(&["check", "x"]).env("SWARM_LOCK_TOKEN", token).assert().code(2).stdout("").stderr(contains(why));
     }
 }
+
+#[test]
+fn an_empty_list_on_standard_input_asks_for_nothing_and_that_is_a_yes() {
+    let tree = Tree::new();
+    for (args, said) in [
+        (&["acquire", "--as", "a", "-"][..], "nothing to acquire"),
+        (&["acquire", "--as", "a", "-0", "-"], "nothing to acquire"),
+        (&["release", "--as", "a", "-"], "nothing to give back"),
+        (&["renew", "--as", "a", "-"], "nothing to prolong"),
+        (&["who", "-"], ""),
+    ] {
+        tree.lock(args).write_stdin("").assert().code(0).stdout("").stderr(contains(said));
+    }
+    assert_eq!(tree.ask(&["list"]), (1, vec![]));
+}
