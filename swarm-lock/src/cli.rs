@@ -157,12 +157,11 @@ pub struct Asking {
         value_name = "SPAN",
         num_args = 0..=1,
         require_equals = true,
-        default_missing_value = "",
         help_heading = WHAT,
-        long_help = "Wait in the queue until it is free, at most this span (written with '=': --wait=5m), or without one for as long as it takes. First come, first served. A wait that would \
-                     close a circle of agents who wait for each other is refused at once."
+        long_help = "Wait in the queue until it is free, at most this span (written with '=': --wait=5m), or without one for as long as it takes. First \
+                     come, first served. A wait that would close a circle of agents who wait for each other is refused at once."
     )]
-    pub wait: Option<String>,
+    pub wait: Option<Option<String>>,
 
     /// what for; others see it
     #[arg(long, value_name = "TEXT", help_heading = WHAT, long_help = "What for: a line of at most 500 bytes, which those who are refused are shown.")]

@@ -167,11 +167,11 @@ fn reason(given: Option<&str>) -> Result<String, Failure> {
 ///
 /// # Errors
 /// Status 2: no span; or one that was typed as a path, which would be waited for without an end.
-pub fn limit(given: Option<&str>, paths: &[OsString]) -> Result<Option<Option<Duration>>, Failure> {
+pub fn limit(given: Option<&Option<String>>, paths: &[OsString]) -> Result<Option<Option<Duration>>, Failure> {
     let is_span = |text: &str| time::span(text).is_ok() || text.bytes().all(|byte| byte.is_ascii_digit());
     match given {
         None => Ok(None),
-        Some("") => {
+        Some(None) => {
             let texts = paths.iter().filter_map(|path| path.to_str()).filter(|text| !text.is_empty());
             match texts.filter(|text| is_span(text)).find(|text| fs::symlink_metadata(text).is_err()) {
                 Some(text) => {
@@ -181,7 +181,10 @@ pub fn limit(given: Option<&str>, paths: &[OsString]) -> Result<Option<Option<Du
                 None => Ok(Some(None)),
             }
         }
-        Some(text) => time::span(text).map(|span| Some(Some(span))).map_err(|failure| named("--wait", failure)),
+        Some(Some(text)) if text.is_empty() => {
+            Err(Failure::wrong("--wait= has an empty value").hint("--wait alone waits for as long as it takes"))
+        }
+        Some(Some(text)) => time::span(text).map(|span| Some(Some(span))).map_err(|failure| named("--wait", failure)),
     }
 }
 
@@ -213,7 +216,7 @@ fn patterns(place: &Place, paths: &[OsString], is_literal: bool) -> Result<Vec<P
 fn acquire(options: cli::Acquire) -> Result<Exit, Failure> {
     let cli::Acquire { paths, asking, pid, names, caller } = &options;
     let agent_id = own(caller)?;
-    let wait = limit(asking.wait.as_deref(), paths)?;
+    let wait = limit(asking.wait.as_ref(), paths)?;
     let tie = pid.map(living).transpose()?;
     let paths = given(paths.clone(), names)?;
     if paths.is_empty() {
@@ -259,7 +262,7 @@ pub fn tell(conflicts: &[Conflict], asking: &Asking, since: Instant, again: impl
     match (&asking.wait, conflicts.first().map(|first| &first.why)) {
         (None, Some(Why::Held | Why::Waiting)) => hints.insert(0, format!("wait for it:  {}", again())),
         // A circle is told at once.
-        (Some(span), Some(_)) if time::span(span).is_ok_and(|span| span <= since.elapsed()) => {
+        (Some(Some(span)), Some(_)) if time::span(span).is_ok_and(|span| span <= since.elapsed()) => {
             told[0] = format!("waited {span}: {}", told[0])
         }
         _ => {}

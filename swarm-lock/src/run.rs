@@ -59,7 +59,7 @@ fn hold(options: &cli::Run) -> Result<Option<ExitStatus>, Failure> {
     let cli::Run { paths, asking, caller, command } = options;
     let agent_id = commands::own(caller)?;
     commands::check_typed(paths)?;
-    let limit = commands::limit(asking.wait.as_deref(), paths)?;
+    let limit = commands::limit(asking.wait.as_ref(), paths)?;
     let swarm = Swarm::open(&caller.place)?;
     let mut request = commands::request(&swarm.place, agent_id, asking, paths, None)?;
     if request.ttl < TTL_MIN {

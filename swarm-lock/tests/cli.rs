@@ -166,6 +166,7 @@ fn what_is_wrong_is_refused_with_status_2_and_takes_nothing() {
         (acquire(&["[[:alpha:]]"]), "write ranges"),
         (acquire(&["--ttl", "soon", "a"]), "'soon' is no span of time"),
         (acquire(&["--ttl", "3650d", "a"]), "at most 30d"),
+        (acquire(&["--wait=", "a"]), "--wait= has an empty value"),
         (acquire(&["--wait=soon", "a"]), "--wait: 'soon' is no span"),
         (acquire(&["--wait", "5m", "a"]), "--wait takes its span with '=': --wait=5m"),
         (acquire(&["a", "--wait", "30"]), "a path of that name: ./30"),
