@@ -13,8 +13,9 @@ use swarm_common::ndjson::Out;
 use swarm_common::{identity, time};
 
 use crate::answer::{self, Skipped};
+use crate::arguments::REASON_BYTES_MAX;
 use crate::cli::{self, NAME};
-use crate::commands::{REASON_BYTES_MAX, Swarm, note};
+use crate::commands::{Swarm, note};
 use crate::fnmatch;
 use crate::lease::Mode;
 use crate::leases::{Acquired, Leases, Manner, Request};

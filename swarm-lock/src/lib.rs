@@ -8,6 +8,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
 pub mod answer;
+pub mod arguments;
 pub mod asked;
 pub mod call;
 pub mod cli;

@@ -16,6 +16,7 @@ use swarm_common::exit::{self, Failure};
 use swarm_common::platform::{self, Caught, Process, Signals};
 use swarm_common::{store, time};
 
+use crate::arguments;
 use crate::cli::{self, NAME};
 use crate::commands::{self, Aside, Swarm, note};
 use crate::gate::{self, Gate};
@@ -57,9 +58,9 @@ pub fn shim(gate: &OsStr, parent: &OsStr, command: &[OsString]) -> ExitCode {
 /// How the command ended; none where it was not started, for the lease was not granted.
 fn hold(options: &cli::Run) -> Result<Option<ExitStatus>, Failure> {
     let cli::Run { paths, asking, caller, command } = options;
-    let agent_id = commands::own(caller)?;
+    let agent_id = arguments::own(caller)?;
     commands::check_typed(paths)?;
-    let limit = commands::limit(asking.wait.as_ref(), paths)?;
+    let limit = arguments::limit(asking.wait.as_ref(), paths)?;
     let swarm = Swarm::open(&caller.place)?;
     let mut request = commands::request(&swarm.place, agent_id, asking, paths, None)?;
     if request.ttl < TTL_MIN {
