@@ -41,6 +41,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
 use swarm_common::exit::{self, Failure};
 use swarm_common::files;
 use swarm_common::json::Scanner;
@@ -226,19 +229,7 @@ impl View {
         if let Some(file) = self.files.get(name) {
             return Ok(file.is_some());
         }
-        let room = &mut self.room;
-        let staged = if self.is_staged { read(&self.dir.join("staged").join(name), room) } else { Ok(None) };
-        let held = self.dir.join("held").join(name);
-        let bytes = match staged {
-            Ok(None) => read(&held, room),
-            staged => staged,
-        };
-        // A directory, a named pipe: as a file that makes no sense. What it stands for is not known.
-        let bytes = match bytes {
-            Err(_) if held.symlink_metadata().is_ok_and(|meta| !meta.is_file()) => Ok(Some(NO_FILE.to_vec())),
-            bytes => bytes,
-        };
-        let bytes = bytes.map_err(|error| Failure::io(format_args!("read the leases in {}", held.display()), &error))?;
+        let bytes = read_one(&self.dir, self.is_staged, name, &mut self.room)?;
         let is_there = bytes.is_some();
         self.files.insert(name.to_string(), bytes);
         Ok(is_there)
@@ -479,9 +470,31 @@ fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     lines.filter(|line| line.iter().any(|&byte| byte != 0))
 }
 
+/// Reads a file of `held/`, or of `staged/`, where it is on its way.
+fn read_one(dir: &Path, is_staged: bool, name: &str, room: &mut Vec<u8>) -> Result<Option<Vec<u8>>, Failure> {
+    let staged = if is_staged { read(&dir.join("staged").join(name), room) } else { Ok(None) };
+    let held = dir.join("held").join(name);
+    let bytes = match staged {
+        Ok(None) => read(&held, room),
+        staged => staged,
+    };
+    // A directory, a named pipe: as a file that makes no sense. What it stands for is not known.
+    let bytes = match bytes {
+        Err(_) if held.symlink_metadata().is_ok_and(|meta| !meta.is_file()) => Ok(Some(NO_FILE.to_vec())),
+        bytes => bytes,
+    };
+    bytes.map_err(|error| Failure::io(format_args!("read the leases in {}", held.display()), &error))
+}
+
 /// Reads a file, through `room`, which is kept: room of its own for each would be touched and thrown away.
 fn read(path: &Path, room: &mut Vec<u8>) -> io::Result<Option<Vec<u8>>> {
-    let Some(mut file) = files::open_if_there(path)? else { return Ok(None) };
+    // Opened as the system has it: std asks for O_CLOEXEC twice with musl, and a long list is as fast as its files are opened.
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+    let mut file = match nix::fcntl::open(path, flags, Mode::empty()) {
+        Ok(file) => File::from(file),
+        Err(Errno::ENOENT) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
     if room.is_empty() {
         room.resize(READ_BYTES, 0);
     }
@@ -493,8 +506,10 @@ fn read(path: &Path, room: &mut Vec<u8>) -> io::Result<Option<Vec<u8>>> {
             Err(error) => return Err(error),
         }
         if len < room.len() {
-            // Under the lock, a read that brings less than there is room for has found the end.
-            return Ok(Some(room[..len].to_vec()));
+            // Under the lock, a read that brings less than there is room for has found the end. Only a file brings anything, or what somebody
+            // writes into a named pipe, which makes no sense either.
+            let is_file = len > 0 || file.metadata()?.is_file();
+            return if is_file { Ok(Some(room[..len].to_vec())) } else { Err(io::Error::other("it is no regular file")) };
         }
         room.resize(2 * len, 0);
     }
