@@ -12,16 +12,7 @@ use std::time::{Duration, Instant};
 use predicates::prelude::*;
 use predicates::str::contains;
 use serde_json::json;
-use support::{Tree, all, answers};
-
-/// Waits until the time of a lease is over.
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !is_so() {
-        assert!(Instant::now() < deadline, "{what}: not in time");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
+use support::{Tree, all, answers, until};
 
 #[test]
 fn a_lease_is_granted_whole_or_refused_with_who_holds_what_and_a_witness() {

@@ -13,16 +13,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use predicates::prelude::*;
 use predicates::str::contains;
-use support::{Tree, all, answers};
-
-/// Looks again and again, until a deadline.
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !is_so() {
-        assert!(Instant::now() < deadline, "{what}: not in time");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
+use support::{Tree, all, answers, until};
 
 /// `swarm-lock` as a process of its own.
 fn start(tree: &Tree, args: &[&str]) -> Command {

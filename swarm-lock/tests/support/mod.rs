@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use assert_cmd::Command as Call;
 use serde_json::Value;
@@ -76,4 +77,13 @@ pub fn records(bytes: &[u8]) -> Vec<Value> {
 /// What it says in its answers: the status, or another member.
 pub fn all<'a>(answers: &'a [Value], member: &str) -> Vec<&'a str> {
     answers.iter().map(|answer| answer[member].as_str().unwrap_or("")).collect()
+}
+
+/// Looks again and again, until a deadline.
+pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "{what}: not in time");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
