@@ -255,7 +255,7 @@ fn renew(options: cli::Renew) -> Result<Exit, Failure> {
     }
     let which = which(&swarm.place, &chosen)?.unwrap_or(Which::All);
     let mut aside = Aside::default();
-    let done = swarm.leases.renew(&agent_id, &which, ttl, None, aside.heard(), &mut note);
+    let done = swarm.leases.renew(&agent_id, &which, ttl, aside.heard(), &mut note);
     aside.say(&swarm.leases, &agent_id);
     finish(&agent_id, &done?, "renewed", None, &chosen)
 }

@@ -84,6 +84,11 @@ pub enum Standing {
 }
 
 impl Lease {
+    /// What it is about, as it is shown.
+    pub fn paths(&self) -> Vec<String> {
+        self.patterns.iter().map(|pattern| pattern.text().to_string()).collect()
+    }
+
     /// The lease's line, without a newline: first what [`crate::answer::listed`] shows, in its order, so that a list copies it in one piece.
     pub fn write(&self, clock: &Clock, line: &mut Vec<u8>) {
         let Lease { token, agent_id, mode, patterns, files, since, boot_id, ends_us, tie, keeper, reason } = self;

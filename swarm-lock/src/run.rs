@@ -207,7 +207,7 @@ impl Grant<'_> {
         let Request { agent_id, ttl, .. } = self.request;
 
         let mut aside = Aside::default();
-        let done = self.swarm.leases.renew(agent_id, &self.which(), *ttl, None, aside.heard(), &mut note);
+        let done = self.swarm.leases.renew(agent_id, &self.which(), *ttl, aside.heard(), &mut note);
         aside.say(&self.swarm.leases, &self.request.agent_id);
         match done {
             Ok(done) => {

@@ -17,7 +17,7 @@ use crate::answer;
 use crate::conflict::{Conflict, Sign, Why};
 use crate::leases::{Acquired, Leases, Manner, Request};
 use crate::table::agent::Notice;
-use crate::table::queue;
+use crate::table::{self, queue};
 
 /// How often is looked after a process whose end the system does not tell.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -93,7 +93,8 @@ pub fn acquire(
 /// What changes about a sign when there is something to look at.
 fn mark(sign: &Sign) -> Option<(u64, i64, i64, bool)> {
     let meta = fs::metadata(&sign.file).ok()?;
-    Some((meta.ino(), meta.mtime(), meta.mtime_nsec(), sign.is_waiter && queue::is_held(&sign.file)))
+    let is_there = if sign.is_waiter { queue::is_held(&sign.file) } else { table::is_staged(&sign.file) };
+    Some((meta.ino(), meta.mtime(), meta.mtime_nsec(), is_there))
 }
 
 /// The one to watch: the waiter just ahead, who goes when those before him went; else the lease that ends last.

@@ -1,9 +1,9 @@
 //! Asking for a lease: what one has already is prolonged, what is free is granted, else the answer is what stands in the way.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use swarm_common::exit::Failure;
-use swarm_common::platform::{Life, Process};
+use swarm_common::platform::Life;
 
 use super::obstacles::{Obstacles, obstacles};
 use super::turn::{Edit, Turn};
@@ -96,14 +96,13 @@ impl Turn<'_> {
             *place = None;
         }
         let expires_at = clock.wall(ends_us);
-        let paths: Vec<String> = patterns.iter().map(|pattern| pattern.text().to_string()).collect();
         self.tell(&Event {
             msg_type: "LOCKED",
             agent_id,
             by: None,
             token,
             mode: *mode,
-            paths: &paths,
+            paths: &whole.paths(),
             expires_at: Some(expires_at),
             reason,
         });
@@ -139,7 +138,7 @@ impl Turn<'_> {
         };
         let names = self.files_of(token, patterns)?;
         let ends_us = self.view().clock.after(*ttl);
-        let parts = self.prolong(&names, |row| row.token == token, ends_us, Some(reason), None)?;
+        let parts = self.prolong(&names, |row| row.token == token, ends_us, Some(reason))?;
         let Some(lease) = parts.into_iter().reduce(join) else { return Ok(None) };
         let expires_at = self.view().clock.wall(lease.ends_us);
         Ok(Some(Acquired::Granted { lease: Box::new(lease), expires_at, is_renewed: true }))
@@ -148,12 +147,7 @@ impl Turn<'_> {
     /// The files in which a grant lies that these patterns are of.
     pub(super) fn files_of(&mut self, token: u64, patterns: &[Pattern]) -> Result<Vec<String>, Failure> {
         let mut names = self.writer.view.near(patterns)?;
-        let (mut found, mut files) = (0, 0);
-        for row in leases(self.view(), &names).filter(|row| row.token == token) {
-            found += 1;
-            files = files.max(row.files);
-        }
-        if found < files {
+        if !self.is_all_of(&HashSet::from([token]), &names) {
             names = self.writer.view.all()?;
         }
         self.writer.set_aside(&names, self.note)?;
@@ -167,7 +161,6 @@ impl Turn<'_> {
         is_it: impl Fn(&Row<'_>) -> bool,
         ends_us: u64,
         reason: Option<&str>,
-        tie: Option<&Process>,
     ) -> Result<Vec<Lease>, Failure> {
         let clock = self.view().clock.clone();
         let (mut changes, mut leases) = (Vec::new(), Vec::new());
@@ -181,9 +174,6 @@ impl Turn<'_> {
                 lease.ends_us = lease.ends_us.max(ends_us);
                 if let Some(reason) = reason.filter(|reason| !reason.is_empty()) {
                     lease.reason = reason.to_string();
-                }
-                if let Some(tie) = tie {
-                    lease.tie = Some(tie.clone());
                 }
                 // The end by the wall clock would differ by the microsecond between two looks at the clocks.
                 let is_same = lease == before;

@@ -188,7 +188,7 @@ impl Leases {
         done
     }
 
-    /// Prolongs one's leases, never shortens them. With `tie` they are tied to that process from now on.
+    /// Prolongs one's leases, never shortens them.
     ///
     /// # Errors
     /// Status 3; nothing was changed then.
@@ -197,12 +197,11 @@ impl Leases {
         agent_id: &str,
         which: &Which,
         ttl: Duration,
-        tie: Option<&Process>,
         heard: &mut Vec<Notice>,
         note: &mut dyn FnMut(&str),
     ) -> Result<Done, Failure> {
         let mut turn = self.turn(agent_id, note)?;
-        let done = turn.renew(agent_id, which, ttl, tie);
+        let done = turn.renew(agent_id, which, ttl);
         turn.end(heard);
         done
     }
@@ -297,7 +296,7 @@ fn part(view: &View, lease: &Lease, goes_on: bool) -> Part {
         token: lease.token,
         agent_id: lease.agent_id.clone(),
         mode: lease.mode,
-        paths: lease.patterns.iter().map(|pattern| pattern.text().to_string()).collect(),
+        paths: lease.paths(),
         expires_at: goes_on.then(|| expires_at(view, lease)),
     }
 }

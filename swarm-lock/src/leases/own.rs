@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use swarm_common::exit::Failure;
-use swarm_common::platform::Process;
 
 use super::turn::{Edit, Turn};
 use super::{Done, Named, Part, Which, join, leases, part};
@@ -29,7 +28,7 @@ struct Found {
 }
 
 impl Turn<'_> {
-    pub(super) fn renew(&mut self, agent_id: &str, which: &Which, ttl: Duration, tie: Option<&Process>) -> Result<Done, Failure> {
+    pub(super) fn renew(&mut self, agent_id: &str, which: &Which, ttl: Duration) -> Result<Done, Failure> {
         let found = self.find(agent_id, which)?;
         let tokens: HashSet<u64> = found.own.iter().map(|(token, _)| *token).collect();
         let mut done = found.done;
@@ -40,7 +39,7 @@ impl Turn<'_> {
         let names = if self.is_all_of(&tokens, &found.names) { found.names } else { self.writer.view.all()? };
         self.writer.set_aside(&names, self.note)?;
         let ends_us = self.view().clock.after(ttl);
-        let leases = self.prolong(&names, |row| tokens.contains(&row.token), ends_us, None, tie)?;
+        let leases = self.prolong(&names, |row| tokens.contains(&row.token), ends_us, None)?;
         let mut grants: BTreeMap<u64, Lease> = BTreeMap::new();
         for lease in leases {
             let token = lease.token;
@@ -55,7 +54,7 @@ impl Turn<'_> {
     }
 
     /// True if all that these grants have lies in these files.
-    fn is_all_of(&self, tokens: &HashSet<u64>, names: &[String]) -> bool {
+    pub(super) fn is_all_of(&self, tokens: &HashSet<u64>, names: &[String]) -> bool {
         let mut left: HashMap<u64, u64> = HashMap::new();
         for row in leases(self.view(), names).filter(|row| tokens.contains(&row.token)) {
             let left = left.entry(row.token).or_insert(row.files);

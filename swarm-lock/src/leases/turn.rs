@@ -21,7 +21,7 @@ pub(super) struct Turn<'a> {
     pub(super) note: &'a mut dyn FnMut(&str),
     pub(super) ids: Ids,
     pub(super) events: Vec<Draft>,
-    /// Who is here, and need not be left a notice.
+    /// Who is here, and hears at once what it lost.
     pub(super) caller: &'a str,
     pub(super) heard: Vec<Notice>,
 }
@@ -143,12 +143,11 @@ impl<'a> Turn<'a> {
 
     /// All that the grant has which this is a part of.
     fn paths_of(&mut self, part: &Lease) -> Vec<String> {
-        let own = || part.patterns.iter().map(|pattern| pattern.text().to_string()).collect();
         if part.files <= 1 {
-            return own();
+            return part.paths();
         }
         // Of a file that cannot be read, there is nothing to be told.
-        let Ok(names) = self.writer.view.all() else { return own() };
+        let Ok(names) = self.writer.view.all() else { return part.paths() };
         let rows = leases(self.view(), &names).filter(|row| row.token == part.token);
         rows.flat_map(|row| row.patterns().map(|(text, _)| text.into_owned())).collect()
     }

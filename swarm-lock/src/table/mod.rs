@@ -446,6 +446,11 @@ impl Writer {
     }
 }
 
+/// True while a change is committed that may concern this file of `held/`, and is not carried out: its writer is at it, or dead.
+pub fn is_staged(held: &Path) -> bool {
+    held.ancestors().nth(2).is_some_and(|dir| dir.join("staged").symlink_metadata().is_ok())
+}
+
 /// The directory below which all lies that a pattern covers; of a path, the path itself.
 pub fn reach(pattern: &Pattern) -> &str {
     if pattern.is_literal() { pattern.text() } else { pattern.prefix() }

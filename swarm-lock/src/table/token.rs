@@ -66,12 +66,6 @@ pub fn take(path: &Path, clock: &Clock, is_new: bool, note: &mut dyn FnMut(&str)
     Ok(token)
 }
 
-/// The token that would come next; all that were given are below it. Nothing where the file cannot be read.
-pub fn next(path: &Path, clock: &Clock) -> Option<u64> {
-    let state = read(&File::open(path).ok()?, clock).ok()??;
-    Some(if state.is_this_boot { state.next } else { state.ceiling })
-}
-
 fn read(file: &File, clock: &Clock) -> io::Result<Option<State>> {
     let mut bytes = [0; FILE_BYTES];
     let mut len = 0;
@@ -125,7 +119,6 @@ mod tests {
         let (one, two) = (clock("one"), clock("two"));
         let first: Vec<u64> = (0..3000).map(|_| take(&path, &one, true, quiet).expect("a token")).collect();
         assert_eq!(first, (1..=3000).collect::<Vec<_>>());
-        assert_eq!(next(&path, &one), Some(3001));
         // What a power cut may leave: the last sync's content.
         let ceiling = 1 + 3 * BLOCK;
         let after = take(&path, &two, false, quiet).expect("a token");

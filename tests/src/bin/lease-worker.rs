@@ -132,7 +132,7 @@ impl Worker {
             }
             Asked::Renew { ttl_us, which } => {
                 let ttl = Duration::from_micros(*ttl_us);
-                let done = self.leases.renew(&self.agent_id, &whom(which)?, ttl, None, &mut heard, &mut note)?;
+                let done = self.leases.renew(&self.agent_id, &whom(which)?, ttl, &mut heard, &mut note)?;
                 Answer::Parts(done.parts.iter().map(part).collect::<Result<_, _>>()?)
             }
             Asked::Check { token, patterns } => {
