@@ -186,6 +186,8 @@ struct Grant {
     /// Its moment: not before, not after.
     from_us: u64,
     by_us: u64,
+    /// It was answered, or its agent was killed: whether the process of another's lease lived was looked at between its moment and this.
+    answered_us: u64,
     /// Not renewed any more it ends: not before, not after.
     sure_end_us: u64,
     last_end_us: u64,
@@ -319,6 +321,7 @@ fn granted(operations: &[Operation], deaths: &Deaths, wrong: &mut Wrong) -> Gran
             patterns: patterns.clone(),
             from_us: at_us,
             by_us: at_us,
+            answered_us: operation.until_us,
             sure_end_us: ends_us,
             last_end_us: ends_us,
             death: if *tied { deaths.get(&(operation.agent_id.clone(), operation.life)).copied() } else { None },
@@ -383,7 +386,9 @@ fn untold(operations: &[Operation], deaths: &Deaths, grants: &mut Grants, wrong:
         let death = if tied { deaths.get(&(agent_id.clone(), operation.life)).copied() } else { None };
         let (sure_end_us, last_end_us) = (from_us + ttl_us, by_us + ttl_us);
         let gone = HashMap::new();
-        grants.insert(token, Grant { token, agent_id, shared, patterns, from_us, by_us, sure_end_us, last_end_us, death, gone });
+        let answered_us = operation.until_us;
+        grants
+            .insert(token, Grant { token, agent_id, shared, patterns, from_us, by_us, answered_us, sure_end_us, last_end_us, death, gone });
     }
     count
 }
@@ -463,7 +468,9 @@ fn one_holder(grants: &Grants, meet: &[Vec<bool>], seen: &mut Seen, wrong: &mut 
                     continue;
                 }
                 seen.pairs += 1;
-                if held.is_sure_throughout(pattern, grant.from_us, grant.by_us) {
+                // The clock is read first in a turn, and whether a process lives later: it may have been killed in between.
+                let lived = held.death.is_none_or(|death| grant.answered_us < death.from_us);
+                if lived && held.is_sure_throughout(pattern, grant.from_us, grant.by_us) {
                     wrong.that(format!(
                         "two holders: {} got {} (token {}) at {}, while {} held {} (token {}) from {} until {}: {grant:?}, {held:?}",
                         grant.agent_id,
