@@ -44,6 +44,7 @@ impl Mode {
 /// A stand-in to be started.
 #[derive(Clone, Debug)]
 pub struct StandIn {
+    program: PathBuf,
     mode: Mode,
     args: Vec<String>,
 }
@@ -51,7 +52,12 @@ pub struct StandIn {
 impl StandIn {
     /// One that only records.
     pub fn new(mode: Mode) -> StandIn {
-        StandIn { mode, args: Vec::new() }
+        StandIn { program: programs::dir().join("pane-recorder"), mode, args: Vec::new() }
+    }
+
+    /// A copy of the program, under another name.
+    pub fn program(self, program: &Path) -> StandIn {
+        StandIn { program: program.to_path_buf(), ..self }
     }
 
     fn with(mut self, name: &str, value: &str) -> StandIn {
@@ -215,7 +221,7 @@ impl Server {
         let first = self.panes;
         for n in first..first + count {
             let file = self.file(n).into_os_string().into_string().unwrap();
-            let program = programs::dir().join("pane-recorder").into_os_string().into_string().unwrap();
+            let program = stand_in.program.to_str().unwrap().to_string();
             args.extend(command.iter().chain(&["-P", "-F", "#{pane_id} #{pane_pid}", "--"]).map(ToString::to_string));
             args.extend([program, file, stand_in.mode.word().to_string()]);
             // A last ';' of an argument would end the command.
