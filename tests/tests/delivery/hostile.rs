@@ -71,7 +71,7 @@ fn every_text_arrives_as_text_and_does_nothing_else() {
 fn ten_kib_of_wide_characters_arrive_whole() {
     let mut swarm = Swarm::start();
     let pane = swarm.agent("agent-1");
-    let text: String = "\u{6f22}\u{5b57}\u{1f980}\u{1f468}\u{1f3fd}".chars().cycle().scan(0, |bytes, c| {
+    let text = "\u{6f22}\u{5b57}\u{1f980}\u{1f468}\u{1f3fd}".chars().cycle().scan(0, |bytes, c| {
         *bytes += c.len_utf8();
         (*bytes <= 10_240).then_some(c)
     });

@@ -69,11 +69,7 @@ fn a_pane_that_closes_between_look_up_and_paste_is_refused() {
     swarm.server.tmux(&["set-hook", "-g", "client-attached", &format!("kill-pane -t {}", panes[0].id)]);
     swarm.server.tmux(&["set-hook", "-g", "after-load-buffer", &format!("kill-pane -t {}", panes[1].id)]);
     let sent = swarm.send(&["--to", "agent-0,agent-1,agent-2", "one"]);
-    assert_outcome(
-        &swarm,
-        &sent,
-        &[("agent-0", "refused: no such pane"), ("agent-1", "refused: no such pane"), ("agent-2", "delivered")],
-    );
+    assert_outcome(&swarm, &sent, &[("agent-0", "refused: no such pane"), ("agent-1", "refused: no such pane"), ("agent-2", "delivered")]);
     assert_eq!(texts(&panes[2], 1), ["one"]);
     assert!(panes[0].text().is_empty() && panes[1].text().is_empty());
 }
@@ -91,11 +87,7 @@ fn a_closed_pane_is_refused_and_one_that_runs_another_process_too() {
     swarm.server.tmux(&["respawn-pane", "-k", "-t", &panes[1].id, "--", recorder, file, "bracketed"]);
     until("it runs", || std::path::Path::new(file).exists());
     let sent = swarm.send(&["--to", "agent-0,agent-1", "one"]);
-    assert_outcome(
-        &swarm,
-        &sent,
-        &[("agent-0", "refused: no such pane"), ("agent-1", "refused: another process in the pane")],
-    );
+    assert_outcome(&swarm, &sent, &[("agent-0", "refused: no such pane"), ("agent-1", "refused: another process in the pane")]);
     let other = Pane { file: file.into(), ..panes[1].clone() };
     assert!(is_untouched(&swarm.server, &other));
 }
@@ -200,12 +192,10 @@ fn an_agent_that_died_and_left_its_shell_gets_nothing_typed() {
 #[test]
 fn what_users_see_is_not_moved_and_their_other_panes_get_nothing() {
     let mut swarm = Swarm::start();
-    // Panes that are typed into together, in a window that two sessions have; one is zoomed.
+    // Panes of a window that two sessions have, zoomed on another one; and one in a third session.
     let stand_in = StandIn::new(Mode::Bracketed);
     let left = swarm.server.stand_in(&stand_in);
     let right = swarm.server.stand_ins_by(&["split-window", "-d", "-t", &left.id], &stand_in, 1).remove(0);
-    let third = swarm.server.stand_ins_by(&["split-window", "-d", "-t", &left.id], &stand_in, 1).remove(0);
-    swarm.server.tmux(&["set-option", "-w", "-t", &left.id, "synchronize-panes", "on"]);
     swarm.server.tmux(&["new-session", "-d", "-s", "second", "-x", "90", "-y", "20", "--", "sleep", "infinity"]);
     let window = swarm.server.format(&left.id, "#{window_id}");
     swarm.server.tmux(&["link-window", "-d", "-s", &window, "-t", "second:"]);
@@ -224,13 +214,26 @@ fn what_users_see_is_not_moved_and_their_other_panes_get_nothing() {
     assert_outcome(&swarm, &sent, &[("agent-1", "delivered"), ("agent-2", "delivered")]);
     assert_eq!(texts(&left, 1), ["one"]);
     assert_eq!(texts(&elsewhere, 1), ["one"]);
-    // Its keys would have gone to all panes of the window.
-    swarm.server.tmux(&["set-option", "-w", "-t", &left.id, "synchronize-panes", "off"]);
-    assert!(is_untouched(&swarm.server, &right) && is_untouched(&swarm.server, &third));
-    for pane in [&right, &third] {
-        swarm.server.tmux(&["select-pane", "-e", "-t", &pane.id]);
-    }
+    until("our client is gone", || swarm.server.tmux(&["list-clients"]).is_empty());
     assert_eq!(state(), before);
+    assert!(is_untouched(&swarm.server, &right));
+}
+
+#[test]
+fn panes_that_are_typed_into_together_get_nothing_until_they_are_apart() {
+    // Enter would go to all panes of the window: to a shell with a half-typed command, too.
+    let mut swarm = Swarm::start();
+    let stand_in = StandIn::new(Mode::Bracketed);
+    let left = swarm.server.stand_in(&stand_in);
+    let right = swarm.server.stand_ins_by(&["split-window", "-d", "-t", &left.id], &stand_in, 1).remove(0);
+    swarm.server.tmux(&["set-option", "-w", "-t", &left.id, "synchronize-panes", "on"]);
+    swarm.register("agent-1", &left, &[]);
+    assert_outcome(&swarm, &swarm.send(&["--to", "agent-1", "one"]), &[("agent-1", "queued: synchronized")]);
+    assert_eq!(left.text(), "");
+    swarm.server.tmux(&["set-option", "-w", "-t", &left.id, "synchronize-panes", "off"]);
+    swarm.retry();
+    assert_eq!(texts(&left, 1), ["one"]);
+    assert!(is_untouched(&swarm.server, &right));
 }
 
 #[test]

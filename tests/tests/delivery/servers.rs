@@ -118,11 +118,7 @@ fn a_server_that_stops_in_the_middle_is_answered_by_what_is_true() {
     for (hook, at) in [("after-load-buffer", 0), ("after-paste-buffer", 0), ("after-paste-buffer", 7)] {
         let counter = swarm.server.dir().join("counter");
         let _ = fs::remove_file(&counter);
-        let line = format!(
-            "echo >>{0}; if [ $(wc -l <{0}) -gt {at} ]; then kill -STOP {1}; fi",
-            counter.display(),
-            swarm.server.pid()
-        );
+        let line = format!("echo >>{0}; if [ $(wc -l <{0}) -gt {at} ]; then kill -STOP {1}; fi", counter.display(), swarm.server.pid());
         swarm.server.tmux(&["set-hook", "-g", hook, &format!("run-shell -b \"{}\"", line.replace('$', "\\$"))]);
         let begun = Instant::now();
         let sent = swarm.send(&["--to", "@all", "one"]);
@@ -196,9 +192,8 @@ fn assert_true_outcomes(swarm: &Swarm, panes: &[Pane], sent: &Answered, bytes_of
         let outcome = outcome_of(sent, n);
         let bytes = bytes_of(pane);
         let count = count_in(&bytes, sent.seq());
-        let is_entered = pieces(&bytes)
-            .iter()
-            .any(|piece| matches!(piece, Piece::Message(message) if message.seq == sent.seq() && message.is_entered));
+        let is_entered =
+            pieces(&bytes).iter().any(|piece| matches!(piece, Piece::Message(message) if message.seq == sent.seq() && message.is_entered));
         let is_true = match outcome.split(':').next().unwrap() {
             "delivered" => count == 1 && is_entered,
             "unconfirmed" => count <= 1,
@@ -209,7 +204,8 @@ fn assert_true_outcomes(swarm: &Swarm, panes: &[Pane], sent: &Answered, bytes_of
     }
     eprintln!("{words:?}");
     let told: BTreeMap<String, String> = outcomes(&sent.answers[0]).into_iter().collect();
-    let record = swarm.journal().into_iter().find(|record| record["msg_type"] == "DELIVERY" && record["reply_to"] == sent.answers[0]["msg_id"]);
+    let record =
+        swarm.journal().into_iter().find(|record| record["msg_type"] == "DELIVERY" && record["reply_to"] == sent.answers[0]["msg_id"]);
     let record = record.unwrap_or_else(|| panic!("no DELIVERY in the journal"));
     assert_eq!(outcomes(&record["data"]).into_iter().collect::<BTreeMap<_, _>>(), told);
 }
@@ -248,7 +244,8 @@ fn a_sender_that_is_killed_leaves_nothing_half_typed_that_a_retry_types_twice() 
             0 => until("the text is typed", || panes.iter().any(|pane| pane.text().contains(&format!("round {round}")))),
             // As soon as it is in the journal.
             1 => until("it is accepted", || {
-                swarm.store().join("journal").exists() && swarm.messages().iter().any(|record| record["content"] == format!("round {round}"))
+                swarm.store().join("journal").exists()
+                    && swarm.messages().iter().any(|record| record["content"] == format!("round {round}"))
             }),
             _ => until("its tmux is there", || !children(send.id()).is_empty()),
         }
