@@ -26,6 +26,11 @@ pub struct Told {
 }
 
 impl Told {
+    /// True if the same became of both.
+    fn is_like(&self, other: &Told) -> bool {
+        (self.outcome.word, &self.outcome.why, self.is_wake) == (other.outcome.word, &other.outcome.why, other.is_wake)
+    }
+
     /// `{"agent_id":"a","outcome":"queued","why":"shell"}`
     pub fn write(&self) -> Vec<u8> {
         let Outcome { agent_id, word, why } = &self.outcome;
@@ -115,12 +120,13 @@ fn words(seq: u64, told: &[Told]) -> String {
         let counts: Vec<String> = counts(told).into_iter().map(|(word, count)| format!("{count} {}", word.text())).collect();
         return format!("seq {seq}: {}", counts.join(", "));
     }
-    let words = told.iter().map(|told| {
-        let Outcome { agent_id, word, why } = &told.outcome;
-        let to = if matches!(word, Word::Delivered) { "to" } else { "for" };
-        let wake = if told.is_wake { ", a wake" } else { "" };
+    let words = told.chunk_by(|a, b| a.is_like(b)).map(|alike| {
+        let Told { outcome: Outcome { word, why, .. }, is_wake } = &alike[0];
+        let names: Vec<&str> = alike.iter().map(|told| told.outcome.agent_id.as_str()).collect();
+        let to = if *word == Word::Delivered { "to" } else { "for" };
+        let wake = if *is_wake { " (a wake)" } else { "" };
         let why = why.as_deref().map_or(String::new(), |why| format!(" ({why})"));
-        format!("{} {to} {agent_id}{wake}{why}", word.text())
+        format!("{} {to} {}{wake}{why}", word.text(), names.join(", "))
     });
     format!("seq {seq}: {}", words.collect::<Vec<_>>().join("; "))
 }
@@ -152,8 +158,10 @@ mod tests {
         let expected = serde_json::json!({"msg_type": "DELIVERY", "sender_id": "agent-0", "reply_to": "m\"1", "data": {"seq": 7, "outcomes": [
             {"agent_id": "a", "outcome": "delivered"}, {"agent_id": "b", "outcome": "queued", "why": "shell"},
             {"agent_id": "c", "outcome": "delivered", "route": "wake"}], "counts": {"delivered": 2, "queued": 1}},
-            "content": "seq 7: delivered to a; queued for b (shell); delivered to c, a wake"});
+            "content": "seq 7: delivered to a; queued for b (shell); delivered to c (a wake)"});
         assert_eq!(records(&told), [expected]);
+        let inbox = ["a", "b"].map(|id| self::told(id, Word::Queued, why::INBOX));
+        assert_eq!(records(&inbox)[0]["content"], "seq 7: queued for a, b (inbox)");
         assert_eq!(records(&[])[0]["data"], serde_json::json!({"seq": 7, "outcomes": [], "counts": {}}));
     }
 

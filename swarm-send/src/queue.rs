@@ -169,3 +169,128 @@ impl State for Queue {
         self.early.retain(|(seq, ..)| *seq >= oldest_seq);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+    use std::collections::BTreeSet;
+
+    /// At so many seconds after a moment.
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + seconds).unwrap()
+    }
+
+    fn take(queue: &mut Queue, seq: u64, record: serde_json::Value) {
+        queue.take(seq, record.to_string().as_bytes());
+    }
+
+    /// What became of message `seq`, whose id is `m` and the seq, for one agent.
+    fn delivery(queue: &mut Queue, seconds: i64, seq: u64, agent_id: &str, outcome: &str, why: &str) {
+        let outcome = if why.is_empty() {
+            json!({"agent_id": agent_id, "outcome": outcome})
+        } else {
+            json!({"agent_id": agent_id, "outcome": outcome, "why": why})
+        };
+        let record = json!({"msg_type": "DELIVERY", "timestamp": time::write(at(seconds)), "reply_to": format!("m{seq}"),
+            "data": {"seq": seq, "outcomes": [outcome]}});
+        take(queue, 100, record);
+    }
+
+    fn due(queue: &Queue, now: Option<i64>) -> Vec<(u64, String)> {
+        queue.due(at(-1000), now.map(at)).into_iter().map(|due| (due.seq, due.agent_id)).collect()
+    }
+
+    #[test]
+    fn what_is_queued_waits_until_it_is_typed_refused_or_acknowledged() {
+        let queued = || {
+            let mut queue = Queue::default();
+            delivery(&mut queue, 0, 7, "Ann", "queued", "shell");
+            assert_eq!(due(&queue, None), [(7, "ann".into())]);
+            queue
+        };
+        for (outcome, why) in [("delivered", ""), ("unconfirmed", "tmux did not answer"), ("refused", "gone"), ("queued", "inbox")] {
+            let mut queue = queued();
+            delivery(&mut queue, 1, 7, "ANN", outcome, why);
+            assert_eq!(queue, Queue::default(), "{outcome} {why}");
+        }
+        for (msg_type, agent) in [("ACK", "sender_id"), ("RETRY", "data")] {
+            let mut queue = queued();
+            let mut record = json!({"msg_type": msg_type, "sender_id": "zed", "reply_to": "m7"});
+            record[agent] = if agent == "data" { json!({"agent_id": "Ann", "try": 1, "outcome": "delivered"}) } else { json!("ann") };
+            take(&mut queue, 101, record);
+            assert_eq!(due(&queue, None), [], "{msg_type}");
+        }
+        let mut queue = queued();
+        take(&mut queue, 101, json!({"msg_type": "RETRY", "reply_to": "m7", "data": {"agent_id": "ann", "outcome": "queued"}}));
+        take(&mut queue, 102, json!({"msg_type": "ACK", "sender_id": "bob", "reply_to": "m7", "data": {"outcomes": 7, "seq": "x"}}));
+        assert_eq!(due(&queue, None).len(), 1, "nobody typed it, and another has read it");
+        queue.forget_before(8);
+        assert_eq!(due(&queue, None), []);
+    }
+
+    #[test]
+    fn what_was_acknowledged_before_it_was_written_down_as_queued_does_not_wait() {
+        let mut queue = Queue::default();
+        take(&mut queue, 50, json!({"msg_type": "ACK", "sender_id": "ANN", "reply_to": "m7"}));
+        delivery(&mut queue, 0, 7, "ann", "queued", "draft");
+        delivery(&mut queue, 0, 7, "bob", "queued", "draft");
+        assert_eq!(due(&queue, None), [(7, "bob".into())]);
+    }
+
+    #[test]
+    fn each_try_in_vain_doubles_the_pause_up_to_five_minutes_and_a_clock_set_back_does_not_stop_it() {
+        let mut queue = Queue::default();
+        let mut now = 0;
+        for pause in [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300] {
+            delivery(&mut queue, now, 7, "ann", "queued", "shell");
+            assert_eq!((due(&queue, Some(now)).len(), due(&queue, Some(now + pause - 1)).len()), (0, 0), "{pause}");
+            assert_eq!((due(&queue, Some(now + pause)).len(), due(&queue, Some(now - 3600)).len()), (1, 1), "{pause}");
+            now += pause;
+        }
+        assert_eq!(queue.due(at(1), None), [], "it was sent before that");
+        assert_eq!(queue.due(at(0), None).len(), 1);
+    }
+
+    #[test]
+    fn of_too_many_the_oldest_wait_no_longer() {
+        let mut queue = Queue::default();
+        for seq in 1..=WAITING_MAX as u64 + 10 {
+            delivery(&mut queue, 0, seq, "ann", "queued", "shell");
+        }
+        let due = due(&queue, None);
+        assert_eq!((due.len(), due[0].0), (WAITING_MAX, 11));
+    }
+
+    #[test]
+    fn garbage_says_nothing() {
+        let mut queue = Queue::default();
+        for garbage in ["", "{}", "[]", "{\"msg_type\":\"DELIVERY\"}", "{\"msg_type\":\"DELIVERY\",\"data\":{\"seq\":-1,\"outcomes\":7}}"] {
+            queue.take(1, garbage.as_bytes());
+        }
+        assert_eq!(queue, Queue::default());
+    }
+
+    proptest! {
+        #[test]
+        fn the_newest_outcome_for_each_recipient_decides(
+            steps in prop::collection::vec((1u64..6, 0usize..3, 0usize..5, any::<bool>()), 0..60), oldest in 0u64..6,
+        ) {
+            let words = [("queued", "shell"), ("queued", "inbox"), ("delivered", ""), ("refused", "gone"), ("queued", "not registered")];
+            let (mut queue, mut naive) = (Queue::default(), BTreeSet::new());
+            for (seq, agent, word, is_saved) in steps {
+                let (agent, (word, why)) = (["a", "B", "c"][agent], words[word]);
+                delivery(&mut queue, 0, seq, agent, word, why);
+                let key = (seq, agent.to_ascii_lowercase());
+                if word == "queued" && why != "inbox" { naive.insert(key); } else { naive.remove(&key); }
+                if is_saved {
+                    queue = serde_json::from_slice(&serde_json::to_vec(&queue).unwrap()).unwrap();
+                }
+            }
+            queue.forget_before(oldest);
+            naive.retain(|(seq, _)| *seq >= oldest);
+            prop_assert_eq!(due(&queue, None), naive.into_iter().collect::<Vec<_>>());
+        }
+    }
+}

@@ -55,3 +55,49 @@ impl State for Wakes {
         self.0.retain(|_, wake| wake.seq >= oldest_seq);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + seconds).unwrap()
+    }
+
+    fn woken(wakes: &mut Wakes, seconds: i64, seq: u64, outcome: serde_json::Value) {
+        let record = json!({"msg_type": "DELIVERY", "timestamp": time::write(at(seconds)), "data": {"seq": seq, "outcomes": [outcome]}});
+        wakes.take(100, record.to_string().as_bytes());
+    }
+
+    #[test]
+    fn a_wake_is_unread_until_the_inbox_is_read_past_its_message_or_another_process_has_the_name() {
+        let mut wakes = Wakes::default();
+        assert!(!wakes.is_unread("ann", at(0), None));
+        woken(&mut wakes, 10, 7, json!({"agent_id": "Ann", "outcome": "unconfirmed", "route": "wake"}));
+        assert!(wakes.is_unread("ANN", at(0), None) && wakes.is_unread("ann", at(0), Some(7)));
+        assert!(!wakes.is_unread("ann", at(0), Some(8)) && !wakes.is_unread("ann", at(11), None) && !wakes.is_unread("bob", at(0), None));
+        woken(&mut wakes, 20, 5, json!({"agent_id": "ann", "outcome": "delivered", "route": "wake"}));
+        assert!(wakes.is_unread("ann", at(15), Some(7)), "of an earlier message, and later");
+        wakes.forget_before(8);
+        assert!(!wakes.is_unread("ann", at(0), None));
+    }
+
+    #[test]
+    fn what_was_not_typed_or_typed_as_a_whole_is_no_wake() {
+        let mut wakes = Wakes::default();
+        for outcome in [
+            json!({"agent_id": "ann", "outcome": "delivered"}),
+            json!({"agent_id": "ann", "outcome": "queued", "why": "unread"}),
+            json!({"agent_id": "ann", "outcome": "queued", "why": "shell", "route": "wake"}),
+        ] {
+            woken(&mut wakes, 10, 7, outcome);
+        }
+        assert_eq!(wakes, Wakes::default());
+        assert!(
+            Wakes::wants(b"DELIVERY", b"\",\"data\":{\"route\":\"wake\"}")
+                && !Wakes::wants(b"DELIVERY", b"")
+                && !Wakes::wants(b"INFO", b"")
+        );
+    }
+}
