@@ -22,7 +22,7 @@ pub const NAME: &str = ".swarm";
 pub const VARIABLE: &str = "SWARM_STORE";
 
 /// What lies in a store. A directory with other things in it, and without a journal, is taken for a slip.
-const ENTRIES: [&str; 8] = [".gitignore", "config.toml", "journal", "locks", "agents", "rate", "cursors", "folds"];
+const ENTRIES: [&str; 9] = [".gitignore", "config.toml", "journal", "locks", "agents", "rate", "cursors", "delivery", "folds"];
 
 /// A store that was found and may be used.
 #[derive(Clone, Debug)]

@@ -2,7 +2,7 @@
 //!
 //! The map: [`cli`] is the command line, [`gate`] says which message may go and to whom ([`roster`]), [`quota`] how many, [`batch`] stores what
 //! was ready to be read, [`stream`] reads records, [`answer`] writes what became of each. Behind the journal, [`post`] has each message delivered
-//! ([`deliver`] types it) and written down ([`delivery`]); what is queued ([`queue`], [`wakes`]) is tried again by [`retry`], and read back
+//! ([`deliver`] types it) and written down ([`delivery`]); what is [`queue`]d is tried again by [`retry`], and read back
 //! from the journal's lines by [`record`].
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
@@ -21,7 +21,6 @@ pub mod retry;
 pub mod roster;
 pub mod stream;
 pub mod text;
-pub mod wakes;
 
 use std::io::{self, IsTerminal};
 

@@ -1,15 +1,11 @@
 //! What follows the journal: each stored message to its recipients, each by its route, and what became of it into the journal again.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io;
 use std::path::Path;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
 
 use swarm_common::cursor::Cursor;
 use swarm_common::exit::{self, Failure};
-use swarm_common::files;
 use swarm_common::fold::{Fold, State};
 use swarm_common::journal::{AppendError, Draft, Journal};
 use swarm_common::message::Ids;
@@ -22,10 +18,6 @@ use crate::delivery::{self, Of, Told};
 use crate::gate::Recipient;
 use crate::queue::Queue;
 use crate::record;
-use crate::wakes::Wakes;
-
-/// Those who wake agents take turns, so that no agent is woken by two. Who waits longer than this leaves its message queued.
-const TURN_MAX: Duration = Duration::from_secs(5);
 
 /// A message on its way.
 #[derive(Clone, Debug)]
@@ -69,10 +61,17 @@ impl Letter {
 pub struct Post<'a> {
     store: &'a Store,
     journal: Journal,
-    settings: Settings,
     ids: Ids,
     /// What was queued before may be due, and was not looked for since something was delivered.
     pub owes_retry: bool,
+}
+
+/// What is known of one outcome before anything is typed.
+enum Plan {
+    /// It is told without tmux.
+    Known(Outcome),
+    /// It is that of a task.
+    Task(usize),
 }
 
 /// Something that is to be typed.
@@ -82,20 +81,10 @@ struct Task {
     route: Route,
 }
 
-/// What is known of one outcome before anything is typed.
-enum Plan {
-    /// It is told without tmux.
-    Known(Outcome),
-    /// It is that of a task.
-    Task(usize),
-    /// The agent is woken by another message of these.
-    Follows(usize),
-}
-
 impl<'a> Post<'a> {
     /// The one of a store. Opens nothing.
     pub fn of(store: &'a Store) -> Post<'a> {
-        Post { store, journal: store.journal(), settings: Settings::of(store), ids: Ids::default(), owes_retry: false }
+        Post { store, journal: store.journal(), ids: Ids::default(), owes_retry: false }
     }
 
     /// The store.
@@ -111,39 +100,34 @@ impl<'a> Post<'a> {
     /// Delivers these, writes down what became of them, and tells it: for each letter, for each recipient. In a pane they arrive in this order.
     pub fn deliver(&mut self, letters: &[Letter]) -> Vec<Vec<Told>> {
         let mut tasks: Vec<Task> = Vec::new();
-        let is_waking = letters.iter().any(|letter| letter.agents().any(|agent| letter.route_to(agent) == Route::Wake));
-        // Held until it is written down who was woken.
-        let mut wakes = if is_waking { Woken::turn(self.store, &self.journal).map(Some) } else { Ok(None) };
-        let mut plans: Vec<Vec<Plan>> = Vec::with_capacity(letters.len());
-        for (letter_at, letter) in letters.iter().enumerate() {
-            let plan = |recipient: &Recipient| {
-                let queued = |why: &'static str| Plan::Known(Outcome::of(&recipient.agent_id, Word::Queued, why));
-                let Some(agent) = &recipient.agent else { return queued(why::NOT_REGISTERED) };
-                let route = letter.route_to(agent);
-                let task = Task { letter: letter_at, agent: Rc::clone(agent), route };
-                match (route, &mut wakes) {
-                    (Route::Inbox, _) => return queued(why::INBOX),
-                    (Route::Pane, _) => {}
-                    (Route::Wake, Err(why)) => return queued(*why),
-                    (Route::Wake, Ok(None)) => {}
-                    (Route::Wake, Ok(Some(wakes))) => match wakes.look(agent, tasks.len()) {
-                        Wake::Unread => return queued(why::UNREAD),
-                        Wake::Planned(task) => return Plan::Follows(task),
-                        Wake::Due => {}
-                    },
+        let mut plan = |at: usize, letter: &Letter, recipient: &Recipient| {
+            let queued = |why: &'static str| Plan::Known(Outcome::of(&recipient.agent_id, Word::Queued, why));
+            let Some(agent) = &recipient.agent else { return queued(why::NOT_REGISTERED) };
+            match letter.route_to(agent) {
+                Route::Inbox => queued(why::INBOX),
+                // To ask tmux for that would be work for nothing.
+                Route::Wake if deliver::is_unread(self.store, agent) => queued(why::UNREAD),
+                route => {
+                    tasks.push(Task { letter: at, agent: Rc::clone(agent), route });
+                    Plan::Task(tasks.len() - 1)
                 }
-                tasks.push(task);
-                Plan::Task(tasks.len() - 1)
-            };
-            plans.push(letter.to.iter().map(plan).collect());
-        }
+            }
+        };
+        let plans: Vec<Vec<Plan>> = letters
+            .iter()
+            .enumerate()
+            .map(|(at, letter)| letter.to.iter().map(|recipient| plan(at, letter, recipient)).collect())
+            .collect();
         let done = self.type_all(letters, &tasks);
-        let told: Vec<Vec<Told>> =
-            plans.into_iter().map(|plans| plans.into_iter().map(|plan| plan.told(&tasks, &done)).collect()).collect();
+        let told = |plan| match plan {
+            Plan::Known(outcome) => Told { outcome, is_wake: false },
+            Plan::Task(at) => {
+                let is_typed = matches!(done[at].word, Word::Delivered | Word::Unconfirmed);
+                Told { outcome: done[at].clone(), is_wake: is_typed && tasks[at].route == Route::Wake }
+            }
+        };
+        let told: Vec<Vec<Told>> = plans.into_iter().map(|plans| plans.into_iter().map(told).collect()).collect();
         self.write_down(letters, &told);
-        if let Ok(Some(wakes)) = wakes {
-            wakes.end(&self.journal);
-        }
         told
     }
 
@@ -152,6 +136,13 @@ impl<'a> Post<'a> {
         if tasks.is_empty() {
             return Vec::new();
         }
+        let settings = match Settings::of(self.store) {
+            Ok(settings) => settings,
+            Err(failure) => {
+                exit::say(NAME, &failure.what);
+                return tasks.iter().map(|task| Outcome::of(&task.agent.agent_id, Word::Queued, why::STORE)).collect();
+            }
+        };
         let wake = Block::wake();
         let mut blocks: HashMap<usize, Block> = HashMap::new();
         for task in tasks.iter().filter(|task| task.route == Route::Pane) {
@@ -161,12 +152,12 @@ impl<'a> Post<'a> {
         }
         let jobs: Vec<Job<'_>> = tasks
             .iter()
-            .map(|Task { letter, agent, route, .. }| {
+            .map(|Task { letter, agent, route }| {
                 let text = if *route == Route::Pane { blocks.get(letter).unwrap_or(&wake) } else { &wake };
                 Job { agent, route: *route, text }
             })
             .collect();
-        let done = deliver::deliver(&jobs, &self.settings);
+        let done = deliver::deliver(&jobs, &settings);
         debug_assert_eq!(done.len(), jobs.len(), "one outcome a job");
         done
     }
@@ -191,88 +182,11 @@ impl<'a> Post<'a> {
     }
 }
 
-impl Plan {
-    fn told(self, tasks: &[Task], done: &[Outcome]) -> Told {
-        match self {
-            Plan::Known(outcome) => Told { outcome, is_wake: false },
-            Plan::Task(at) => {
-                let is_typed = matches!(done[at].word, Word::Delivered | Word::Unconfirmed);
-                Told { outcome: done[at].clone(), is_wake: is_typed && tasks[at].route == Route::Wake }
-            }
-            Plan::Follows(at) => {
-                let first = &done[at];
-                let outcome = match first.word {
-                    Word::Delivered | Word::Unconfirmed => Outcome::of(&first.agent_id, Word::Queued, why::UNREAD),
-                    Word::Queued | Word::Refused => first.clone(),
-                };
-                Told { outcome, is_wake: false }
-            }
-        }
-    }
-}
-
 /// Reads on, and saves. Where that fails nothing is lost: the next one does it.
 fn refresh<S: State>(dir: &Path, journal: &Journal) {
     let mut fold: Fold<S> = Fold::load(dir);
     if fold.catch_up(journal).is_ok() && fold.is_worth_saving() {
         let _ = fold.save();
-    }
-}
-
-/// Those who were woken, as the one who may wake others now sees it.
-struct Woken {
-    _lock: File,
-    fold: Fold<Wakes>,
-    cursors: std::path::PathBuf,
-    dir: std::path::PathBuf,
-    /// Who is being woken, by the ids in lower case: by which task.
-    planned: HashMap<String, usize>,
-}
-
-/// Whether an agent is to be woken.
-enum Wake {
-    /// It was, and has not looked since.
-    Unread,
-    /// It is being woken.
-    Planned(usize),
-    Due,
-}
-
-impl Woken {
-    /// Waits for the turn.
-    ///
-    /// # Errors
-    /// Why what wakes is queued.
-    fn turn(store: &Store, journal: &Journal) -> Result<Woken, &'static str> {
-        let dir = store.folds_place();
-        let lock = || -> io::Result<Option<File>> {
-            files::create_dir(&dir)?;
-            let file = files::open_or_create(&dir.join("wake.lock"))?;
-            let until = Instant::now() + TURN_MAX;
-            Ok(files::lock_file_until(&file, &|| Instant::now() >= until)?.then_some(file))
-        };
-        let lock = lock().map_err(|_| why::STORE)?.ok_or(why::BUSY)?;
-        let mut fold = Fold::load(&dir);
-        fold.catch_up(journal).map_err(|_| why::STORE)?;
-        Ok(Woken { _lock: lock, fold, cursors: store.cursors_place(), dir, planned: HashMap::new() })
-    }
-
-    fn look(&mut self, agent: &Agent, task: usize) -> Wake {
-        let id = agent.agent_id.to_ascii_lowercase();
-        if let Some(task) = self.planned.get(&id) {
-            return Wake::Planned(*task);
-        }
-        if self.fold.state().is_unread(&id, agent.registered_at, read_up_to(&self.cursors, &id)) {
-            return Wake::Unread;
-        }
-        self.planned.insert(id, task);
-        Wake::Due
-    }
-
-    fn end(self, journal: &Journal) {
-        if !self.planned.is_empty() {
-            refresh::<Wakes>(&self.dir, journal);
-        }
     }
 }
 

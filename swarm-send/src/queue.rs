@@ -82,7 +82,7 @@ impl Queue {
 
     fn delivery(&mut self, msg_id: &str, delivery: &Delivery) {
         let Delivery { seq, at, outcomes } = delivery;
-        for record::Outcome { agent_id, word, why, .. } in outcomes {
+        for record::Outcome { agent_id, word, why } in outcomes {
             let agent_id = agent_id.to_ascii_lowercase();
             let waits = *word == Word::Queued && why.as_deref() != Some(why::INBOX);
             if !waits || self.is_acknowledged(msg_id, &agent_id) {

@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::deliver::{Block, Said, Word};
+use crate::deliver::block::Letter;
+use crate::deliver::{Block, Word};
 
 /// What every record says.
 #[derive(Debug, Deserialize)]
@@ -46,8 +47,6 @@ pub struct Outcome {
     pub word: Word,
     /// Why it is not `delivered`.
     pub why: Option<String>,
-    /// Only its agent was woken.
-    pub is_wake: bool,
 }
 
 #[derive(Deserialize)]
@@ -69,8 +68,6 @@ struct One {
     outcome: String,
     #[serde(default)]
     why: Option<String>,
-    #[serde(default)]
-    route: Option<String>,
 }
 
 fn with<T: DeserializeOwned>(record: &[u8]) -> Option<With<T>> {
@@ -80,9 +77,8 @@ fn with<T: DeserializeOwned>(record: &[u8]) -> Option<With<T>> {
 /// What a DELIVERY says; `None` where it is garbage.
 pub fn delivery(record: &[u8]) -> Option<Delivery> {
     let With { timestamp, data: Outcomes { seq, outcomes } } = with(record)?;
-    let outcomes = outcomes.into_iter().filter_map(|One { agent_id, outcome, why, route }| {
-        Some(Outcome { agent_id, word: Word::parse(&outcome)?, why, is_wake: route.as_deref() == Some("wake") })
-    });
+    let outcomes =
+        outcomes.into_iter().filter_map(|One { agent_id, outcome, why }| Some(Outcome { agent_id, word: Word::parse(&outcome)?, why }));
     Some(Delivery { seq, at: timestamp, outcomes: outcomes.collect() })
 }
 
@@ -111,5 +107,5 @@ pub fn block(members: &[u8], seq: u64, msg_id: &str) -> Option<Block> {
     let Shown { msg_type, sender_id, requires_ack, data, content } = serde_json::from_slice(&record).ok()?;
     let data = data.filter(|_| content.trim().is_empty()).map(|data| data.to_string());
     let content = data.as_deref().unwrap_or(&content);
-    Some(Block::message(&Said { from: &sender_id, msg_type: &msg_type, seq, msg_id, requires_ack, content }))
+    Some(Block::message(&Letter { from: &sender_id, msg_type: &msg_type, seq, msg_id, requires_ack, content }))
 }

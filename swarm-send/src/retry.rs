@@ -17,7 +17,7 @@ use swarm_common::{files, time};
 
 use crate::answer::{self, Answers};
 use crate::cli::NAME;
-use crate::deliver::Word;
+use crate::deliver::{self, Word};
 use crate::delivery::Told;
 use crate::gate::Recipient;
 use crate::post::{self, Letter, Post};
@@ -151,15 +151,16 @@ fn since(store: &Store) -> Timestamp {
 }
 
 /// Who is there, and how far each has read.
-struct Look {
+struct Look<'a> {
+    store: &'a Store,
     roster: Roster,
     cursors: PathBuf,
     read: HashMap<String, Option<u64>>,
 }
 
-impl Look {
-    fn new(store: &Store) -> Look {
-        Look { roster: Roster::of(store), cursors: store.cursors_place(), read: HashMap::new() }
+impl Look<'_> {
+    fn new(store: &Store) -> Look<'_> {
+        Look { store, roster: Roster::of(store), cursors: store.cursors_place(), read: HashMap::new() }
     }
 
     /// Those that can be tried now: of agents who are registered, who do not look for themselves, and who have not read them.
@@ -176,6 +177,9 @@ impl Look {
             }
             let read = self.read.entry(due.agent_id.clone()).or_insert_with(|| post::read_up_to(&self.cursors, &due.agent_id));
             if read.is_some_and(|next_seq| next_seq > due.seq) {
+                continue;
+            }
+            if agent.route == Route::Wake && deliver::is_unread(self.store, &agent) {
                 continue;
             }
             taken.insert(due.agent_id.clone());

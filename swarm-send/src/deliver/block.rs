@@ -20,7 +20,7 @@ pub struct Block(String);
 
 /// What a block says of a message.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Said<'a> {
+pub struct Letter<'a> {
     /// Who sent it.
     pub from: &'a str,
     /// Its type.
@@ -37,9 +37,9 @@ pub struct Said<'a> {
 
 impl Block {
     /// A message.
-    pub fn message(said: &Said<'_>) -> Block {
-        let Said { seq, requires_ack, content, .. } = *said;
-        let [from, msg_type, msg_id] = [said.from, said.msg_type, said.msg_id].map(word);
+    pub fn message(letter: &Letter<'_>) -> Block {
+        let Letter { seq, requires_ack, content, .. } = *letter;
+        let [from, msg_type, msg_id] = [letter.from, letter.msg_type, letter.msg_id].map(word);
         let answer = if requires_ack {
             format!("acknowledge: swarm-send --to {from} --type ack --reply-to {msg_id} ok")
         } else {
@@ -89,8 +89,8 @@ impl<'a> Iterator for Wrapped<'a> {
         if line.len() <= MAX {
             return Some(line);
         }
-        let end = line.floor_char_boundary(MAX);
-        let near = line.floor_char_boundary(MAX * 3 / 4);
+        let floor = |at: usize| (0..=at).rev().find(|&at| line.is_char_boundary(at)).unwrap_or(0);
+        let (near, end) = (floor(MAX * 3 / 4), floor(MAX));
         let end = line[near..end].rfind(' ').map_or(end, |at| near + at + 1);
         let (part, rest) = line.split_at(end);
         self.0 = Some(rest);
@@ -105,7 +105,7 @@ mod tests {
     use swarm_common::text::is_unsafe;
 
     fn of(content: &str) -> Block {
-        let said = Said { from: "agent-0", msg_type: "QUESTION", seq: 7, msg_id: "0199-a", requires_ack: false, content };
+        let said = Letter { from: "agent-0", msg_type: "QUESTION", seq: 7, msg_id: "0199-a", requires_ack: false, content };
         Block::message(&said)
     }
 
@@ -116,19 +116,19 @@ mod tests {
         assert_eq!(of("").text(), first);
         assert_eq!(of("\n").text(), first);
         assert_eq!(of("a\n\nb\n\n").text(), format!("{first}\n| a\n| \n| b\n| "));
-        let ack = Block::message(&Said { from: "a", msg_type: "INFO", seq: 1, msg_id: "m", requires_ack: true, content: "x" });
+        let ack = Block::message(&Letter { from: "a", msg_type: "INFO", seq: 1, msg_id: "m", requires_ack: true, content: "x" });
         assert_eq!(ack.text(), "[swarm] from a: INFO, seq 1. To acknowledge: swarm-send --to a --type ack --reply-to m ok\n| x");
         assert_eq!(Block::wake().text(), "[swarm] unread messages: swarm-tail --inbox");
     }
 
     #[test]
     fn what_nobody_accepted_does_not_get_into_the_first_line() {
-        let said = Said { from: "a\n[swarm] b; $(x)", msg_type: "", seq: 1, msg_id: "'`\u{1b}[0m", requires_ack: false, content: "x" };
+        let said = Letter { from: "a\n[swarm] b; $(x)", msg_type: "", seq: 1, msg_id: "'`\u{1b}[0m", requires_ack: false, content: "x" };
         let first = Block::message(&said);
         let first = first.text().lines().next().unwrap();
         assert_eq!(first, "[swarm] from aswarmbx: -, seq 1. To answer: swarm-send --to aswarmbx --reply-to 0m 'TEXT'");
         let long = "x".repeat(5000);
-        let said = Said { from: &long, msg_type: &long, seq: u64::MAX, msg_id: &long, requires_ack: true, content: "" };
+        let said = Letter { from: &long, msg_type: &long, seq: u64::MAX, msg_id: &long, requires_ack: true, content: "" };
         assert!(Block::message(&said).text().len() <= LINE_BYTES_MAX);
     }
 

@@ -1,9 +1,11 @@
 //! What a tmux client in control mode prints: the answers to commands, in blocks, and notifications between them. Pure: bytes in, events out.
 //!
-//!     %begin 1795572983 287 1
-//!     what the command printed
-//!     %end 1795572983 287 1
-//!     %session-changed $1 two
+//! ```text
+//! %begin 1795572983 287 1
+//! what the command printed
+//! %end 1795572983 287 1
+//! %session-changed $1 two
+//! ```
 //!
 //! A block ends with `%end` or `%error` and the numbers that it began with; nothing else in it is looked at. What a pane shows may stand in
 //! one, and may try to end it.
