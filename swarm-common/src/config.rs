@@ -29,6 +29,8 @@ pub struct Config {
     pub send: Send,
     /// `[lock]`
     pub lock: Lock,
+    /// `[agents]`
+    pub agents: Agents,
 }
 
 /// `[send]`
@@ -56,6 +58,30 @@ impl Default for Lock {
     }
 }
 
+/// What runs in a pane in which nothing may be typed, for it would be run as a command.
+const SHELLS: [&str; 16] =
+    ["sh", "bash", "dash", "ash", "zsh", "fish", "ksh", "mksh", "csh", "tcsh", "yash", "nu", "xonsh", "elvish", "pwsh", "busybox"];
+
+/// `[agents]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Agents {
+    /// `shells = ["sh", "bash"]`: in a pane that runs one of these nothing is typed, unless its agent was registered with --shell-ok. Takes the
+    /// place of the list that is built in.
+    pub shells: Vec<String>,
+    /// `stale_after = "10m"`: an agent that has no process to look at is active for so long after it was last heard of.
+    #[serde(deserialize_with = "span_of_time")]
+    pub stale_after: Duration,
+    /// `names = ["my-agent"]`: programs that are agent CLIs, besides those that are known.
+    pub names: Vec<String>,
+}
+
+impl Default for Agents {
+    fn default() -> Self {
+        Self { shells: SHELLS.map(String::from).to_vec(), stale_after: Duration::from_secs(600), names: Vec::new() }
+    }
+}
+
 /// The file's shape.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -66,6 +92,8 @@ struct Written {
     send: Send,
     #[serde(deserialize_with = "table")]
     lock: Lock,
+    #[serde(deserialize_with = "table")]
+    agents: Agents,
 }
 
 #[derive(Default, Deserialize)]
@@ -120,6 +148,11 @@ fn number<'de, D: Deserializer<'de>>(from: D, least: u64) -> Result<Option<u64>,
 
 fn span<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
     parsed(from, "a span of time", "30d", time::span)
+}
+
+/// One that cannot be left out once its key stands there.
+fn span_of_time<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    Ok(parsed(from, "a span of time", "10m", time::span)?.unwrap_or_default())
 }
 
 fn rate<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Limit>, D::Error> {
@@ -179,7 +212,12 @@ impl Config {
         })?;
         let Journal { segment_bytes, keep_bytes, keep_age } = written.journal;
         let segment_bytes = segment_bytes.unwrap_or(journal::SEGMENT_BYTES);
-        Ok(Config { journal: Settings { segment_bytes, keep_bytes, keep_age }, send: written.send, lock: written.lock })
+        Ok(Config {
+            journal: Settings { segment_bytes, keep_bytes, keep_age },
+            send: written.send,
+            lock: written.lock,
+            agents: written.agents,
+        })
     }
 }
 
@@ -209,10 +247,12 @@ mod tests {
     #[test]
     fn every_key_is_read() {
         let text = b"[journal]\nsegment_bytes = 65536\nkeep_bytes = 1_000_000\nkeep_age = \"30d\"\n[send]\nrate = \"10/60s\"\n\
-            [lock]\nevents = false\nper_worktree = true\n";
+            [lock]\nevents = false\nper_worktree = true\n\
+            [agents]\nshells = [\"sh\"]\nstale_after = \"90s\"\nnames = [\"mine\"]\n";
         let journal = Settings { segment_bytes: 65536, keep_bytes: Some(1_000_000), keep_age: Some(Duration::from_secs(30 * 86_400)) };
         let (send, lock) = (Send { rate: Some(Limit::DEFAULT) }, Lock { events: false, per_worktree: true });
-        assert_eq!(Config::parse(text), Ok(Config { journal, send, lock }));
+        let agents = Agents { shells: vec!["sh".into()], stale_after: Duration::from_secs(90), names: vec!["mine".into()] };
+        assert_eq!(Config::parse(text), Ok(Config { journal, send, lock, agents }));
     }
 
     #[test]
@@ -231,6 +271,8 @@ mod tests {
             (b"[send]\nrate = \"ten\"\n", ":2: ", "'ten' is no rate (a count and a span, like 10/60s or 100/1h)"),
             (b"[send]\nrate = \"0/60s\"\n", ":2: ", "a limit of 0 records"),
             (b"[lock]\nevents = \"no\"\n", ":2: ", "boolean"),
+            (b"[agents]\nstale_after = 10\n", ":2: ", "10 is not a span of time: a string, like \"10m\""),
+            (b"[agents]\nshells = \"sh\"\n", ":2: ", "a sequence"),
             (b"send = 3\n", ":1: ", "a table"),
             (b"\nsend = [\"1/1h\"]\n", ":2: ", "sequence, expected a table"),
             (b"lock = [false, true]\n", ":1: ", "sequence, expected a table"),

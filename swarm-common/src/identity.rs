@@ -1,8 +1,15 @@
 //! Who I am (DESIGN 6), and what an agent may be called (DESIGN 2).
 
 use std::env;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::str;
 
 use crate::exit::Failure;
+use crate::platform::Life;
+use crate::registry::{Agent, Registry};
+use crate::store::Store;
 
 /// The variable that says who I am.
 pub const VARIABLE: &str = "SWARM_AGENT";
@@ -37,11 +44,11 @@ pub fn is_same(a: &str, b: &str) -> bool {
     a.eq_ignore_ascii_case(b)
 }
 
-/// Who I am: `given` (what `--as` says), else `$SWARM_AGENT`; `None` when neither says it.
+/// Who somebody says he is: `given` (what `--as` says), else `$SWARM_AGENT`; `None` when neither says it.
 ///
 /// # Errors
 /// Status 2 when what is said is no agent id.
-pub fn own(given: Option<&str>) -> Result<Option<String>, Failure> {
+pub fn said(given: Option<&str>) -> Result<Option<String>, Failure> {
     if let Some(id) = given {
         check("--as", id)?;
         return Ok(Some(id.to_string()));
@@ -56,10 +63,84 @@ pub fn own(given: Option<&str>) -> Result<Option<String>, Failure> {
     }
 }
 
+/// Who a call is made by.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// Who it is; `None` where nothing says it.
+    pub own: Option<String>,
+    /// The agent that this pane is registered to, where it made the call in another's name: what is written down says so.
+    pub forced_by: Option<String>,
+}
+
+impl Identity {
+    /// The id, of a call that cannot do without.
+    ///
+    /// # Errors
+    /// Status 2 where nothing says it.
+    pub fn known(self) -> Result<(String, Option<String>), Failure> {
+        Ok((self.own.ok_or_else(unknown)?, self.forced_by))
+    }
+}
+
+/// Who I am: `given` (what `--as` says), else `$SWARM_AGENT`, else the agent that this pane is registered to and that is not gone. Starts no tmux:
+/// what it put into the environment names the pane.
+///
+/// # Errors
+/// Status 2 when what is said is no agent id, or is another than the pane's and `force` is not set; 3 when nothing is said and the pane's record
+/// cannot be read.
+pub fn who(store: &Store, given: Option<&str>, force: bool) -> Result<Identity, Failure> {
+    let said = said(given)?;
+    let (tmux, pane) = (env::var_os("TMUX"), env::var_os("TMUX_PANE"));
+    let pane = match here(&Registry::of(store), tmux.as_deref(), pane.as_deref()) {
+        // It shall not keep somebody from working who says who he is; `swarm-agents list` tells of it.
+        Err(_) if said.is_some() => None,
+        found => found?,
+    };
+    let how = if given.is_some() { "--as" } else { VARIABLE };
+    decide(said, how, pane, force)
+}
+
+/// The agent that is registered in the pane of this environment and is not gone.
+///
+/// # Errors
+/// Status 3 when a record cannot be read.
+pub fn here(registry: &Registry, tmux: Option<&OsStr>, pane: Option<&OsStr>) -> Result<Option<Agent>, Failure> {
+    let Some(((socket, server_pid), pane)) = tmux.and_then(server).zip(pane.and_then(OsStr::to_str)) else { return Ok(None) };
+    Ok(registry.in_pane(Path::new(&socket), server_pid, pane)?.filter(|agent| agent.life() != Life::Gone))
+}
+
+/// The socket and the pid in `$TMUX`: `socket,pid,session`. A socket's name may have a comma in it.
+pub fn server(tmux: &OsStr) -> Option<(OsString, u32)> {
+    let mut parts = tmux.as_bytes().rsplitn(3, |&byte| byte == b',');
+    let (_session, pid, socket) = (parts.next()?, parts.next()?, parts.next()?);
+    let pid = str::from_utf8(pid).ok()?.parse().ok()?;
+    (!socket.is_empty()).then(|| (OsStr::from_bytes(socket).to_owned(), pid))
+}
+
+fn decide(said: Option<String>, how: &str, pane: Option<Agent>, force: bool) -> Result<Identity, Failure> {
+    match (said, pane) {
+        (None, pane) => Ok(Identity { own: pane.map(|agent| agent.agent_id), forced_by: None }),
+        (Some(said), Some(agent)) if !is_same(&said, &agent.agent_id) => {
+            if !force {
+                return Err(Failure::wrong(format!("{how} says '{said}', and this pane is registered to '{}'", agent.agent_id)).hint(
+                    "leave it out; or --force does it in that name, and what is written down says so
+\
+                     if the pane is that agent's by now:  swarm-agents register --force "
+                        .to_string()
+                        + &said,
+                ));
+            }
+            Ok(Identity { own: Some(said), forced_by: Some(agent.agent_id) })
+        }
+        (said, _) => Ok(Identity { own: said, forced_by: None }),
+    }
+}
+
 /// Nobody said who I am.
 pub fn unknown() -> Failure {
-    Failure::wrong("who are you? No identity is set")
-        .hint(format!("for this call:   --as agent-1\nfor this shell:  export {VARIABLE}=agent-1"))
+    Failure::wrong("who are you? No identity is set").hint(format!(
+        "for this call:   --as agent-1\nfor this shell:  export {VARIABLE}=agent-1\nfor this pane:   swarm-agents register agent-1"
+    ))
 }
 
 #[cfg(test)]
@@ -79,8 +160,36 @@ mod tests {
 
     #[test]
     fn what_is_given_is_who_i_am_if_it_is_an_id() {
-        assert_eq!(own(Some("agent-1")), Ok(Some("agent-1".into())));
-        assert!(own(Some("a/b")).is_err() && own(Some("")).is_err());
+        assert_eq!(said(Some("agent-1")), Ok(Some("agent-1".into())));
+        assert!(said(Some("a/b")).is_err() && said(Some("")).is_err());
         assert!(is_same("Agent-1", "agent-1"));
+    }
+
+    #[test]
+    fn the_panes_agent_is_me_unless_i_say_otherwise_and_then_only_by_force() {
+        let agent = |id: &str| Some(Agent::new(id, jiff::Timestamp::UNIX_EPOCH));
+        let is = |own: Option<&str>, forced_by: Option<&str>| {
+            Ok(Identity { own: own.map(String::from), forced_by: forced_by.map(String::from) })
+        };
+        assert_eq!(decide(None, "--as", None, false), is(None, None));
+        assert_eq!(decide(None, "--as", agent("a"), false), is(Some("a"), None));
+        assert_eq!(decide(Some("A".into()), "--as", agent("a"), false), is(Some("A"), None));
+        assert_eq!(decide(Some("b".into()), "--as", None, true), is(Some("b"), None), "nobody was forced");
+        assert_eq!(decide(Some("b".into()), "--as", agent("a"), true), is(Some("b"), Some("a")));
+        let refused = decide(Some("b".into()), VARIABLE, agent("a"), false).expect_err("another's");
+        assert_eq!(refused.exit.status(), 2);
+        assert!(
+            refused.what.contains("SWARM_AGENT says 'b'") && refused.what.contains("'a'") && refused.hint.contains("--force"),
+            "{refused:?}"
+        );
+    }
+
+    #[test]
+    fn a_server_is_read_from_the_end_of_its_variable() {
+        assert_eq!(server(OsStr::new("/tmp/tmux-0/default,123,0")), Some(("/tmp/tmux-0/default".into(), 123)));
+        assert_eq!(server(OsStr::new("/tmp/a,b/c,123,0")), Some(("/tmp/a,b/c".into(), 123)));
+        for garbage in ["", "x", "/tmp/s,", "/tmp/s,1", "/tmp/s,a,0", ",1,0", "/tmp/s,-1,0"] {
+            assert_eq!(server(OsStr::new(garbage)), None, "{garbage}");
+        }
     }
 }

@@ -5,6 +5,7 @@
 //! serde_json's `RawValue` lets duplicate keys and a depth of 200,000 through (measured). serde_json is its oracle in the
 //! tests and in `fuzz/`.
 
+mod object;
 mod write;
 
 use std::borrow::Cow;
@@ -13,6 +14,7 @@ use std::ops::Range;
 
 use crate::text;
 
+pub use object::Object;
 pub use write::{write_canonical, write_string};
 
 /// How deep a record may nest; its own braces are 1 (DESIGN 2).

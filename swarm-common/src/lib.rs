@@ -18,6 +18,7 @@ pub mod message;
 pub mod ndjson;
 pub mod options;
 pub mod platform;
+pub mod registry;
 pub mod store;
 pub mod text;
 pub mod time;

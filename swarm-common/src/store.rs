@@ -126,6 +126,19 @@ impl Store {
         made(self.dir.join("locks"))
     }
 
+    /// Where the agents' records lie, which may be missing.
+    pub fn agents_place(&self) -> PathBuf {
+        self.dir.join("agents")
+    }
+
+    /// Where the agents' records lie.
+    ///
+    /// # Errors
+    /// Status 3 when it is missing and cannot be made.
+    pub fn agents_dir(&self) -> Result<PathBuf, Failure> {
+        made(self.agents_place())
+    }
+
     /// What lease paths are relative to (DESIGN 4): the directory that holds `.swarm`; where the store has another name, the top of the git
     /// worktree that the current directory lies in, else the current directory. In a linked worktree of the repository whose store this is:
     /// that worktree's top, so that one lease speaks of the file in all of them. Spelled as the current directory is; which may lie outside.

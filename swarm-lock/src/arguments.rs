@@ -25,7 +25,7 @@ pub const REASON_BYTES_MAX: usize = 500;
 /// # Errors
 /// Status 2 when nobody said it.
 pub fn own(caller: &Caller) -> Result<String, Failure> {
-    identity::own(caller.own.as_deref())?.ok_or_else(identity::unknown)
+    identity::said(caller.own.as_deref())?.ok_or_else(identity::unknown)
 }
 
 /// The span of a lease.

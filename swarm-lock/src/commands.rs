@@ -311,7 +311,7 @@ fn finish(agent_id: &str, done: &Done, status: &str, forcing: Option<&Caller>, c
 fn who(options: cli::Who) -> Result<Exit, Failure> {
     let cli::Who { paths, shared, reading, names, caller } = options;
     let paths = given(paths, &names)?;
-    let agent_id = identity::own(caller.own.as_deref())?;
+    let agent_id = identity::said(caller.own.as_deref())?;
     let Some(swarm) = Swarm::look(&caller.place)? else { return Ok(Exit::Yes) };
     let patterns = patterns(&swarm.place, &paths, reading.literal)?;
     let conflicts = swarm.leases.who(agent_id.as_deref(), mode(shared), &patterns)?;
