@@ -95,9 +95,8 @@ const SHELL: Grammar =
 /// `None` for what is no interpreter.
 fn grammar(program: &[u8]) -> Option<&'static Grammar> {
     // python3.12, ruby3.1, perl5.36.0
-    let plain = program.trim_ascii_end();
-    let end = plain.iter().rposition(|byte| !byte.is_ascii_digit() && *byte != b'.').map_or(0, |at| at + 1);
-    Some(match &plain[..end] {
+    let end = program.iter().rposition(|byte| !byte.is_ascii_digit() && *byte != b'.').map_or(0, |at| at + 1);
+    Some(match &program[..end] {
         b"node" | b"nodejs" => &NODE,
         b"bun" => &BUN,
         b"deno" => &DENO,

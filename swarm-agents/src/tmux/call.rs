@@ -83,8 +83,8 @@ impl Trouble {
 /// The trouble.
 pub fn ask(socket: &Path, arguments: &[&str], limit: Duration) -> Result<Vec<u8>, Trouble> {
     let mut tmux = Command::new(TMUX);
-    // -u: without it, and without a UTF-8 locale, what is no ASCII would come as '_'. -N: whatever the command is.
-    tmux.arg("-uN").arg("-S").arg(socket).args(arguments).env_remove("TMUX").env_remove("TMUX_PANE");
+    // -u: without it, and without a UTF-8 locale, what is no ASCII would come as '_'.
+    tmux.arg("-u").arg("-S").arg(socket).args(arguments).env_remove("TMUX").env_remove("TMUX_PANE");
     let (status, output, words) = bounded(&mut tmux, limit)?;
     if status.success() { Ok(output) } else { Err(reason(socket, &words)) }
 }
