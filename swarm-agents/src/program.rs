@@ -25,7 +25,9 @@ pub fn kind<'n>(name: &OsStr, arguments: &[OsString], names: &'n [String]) -> Op
     let called = among(name.as_bytes()).filter(|name| name.len() < NAME_BYTES_MAX);
     called.or_else(|| of_words(&words, &among)).or_else(|| match words[..] {
         // A title that a program gave itself is one word with spaces in it.
-        [title] if title.contains(&b' ') => of_words(&title.split(|byte| *byte == b' ').filter(|word| !word.is_empty()).collect::<Vec<_>>(), &among),
+        [title] if title.contains(&b' ') => {
+            of_words(&title.split(|byte| *byte == b' ').filter(|word| !word.is_empty()).collect::<Vec<_>>(), &among)
+        }
         _ => None,
     })
 }
@@ -60,8 +62,21 @@ struct Grammar {
 
 const NODE: Grammar = Grammar {
     valued: &[
-        "-r", "--require", "--import", "--loader", "--experimental-loader", "-C", "--conditions", "--title", "--inspect-port", "--env-file",
-        "--env-file-if-exists", "--icu-data-dir", "--openssl-config", "--redirect-warnings", "--disable-warning",
+        "-r",
+        "--require",
+        "--import",
+        "--loader",
+        "--experimental-loader",
+        "-C",
+        "--conditions",
+        "--title",
+        "--inspect-port",
+        "--env-file",
+        "--env-file-if-exists",
+        "--icu-data-dir",
+        "--openssl-config",
+        "--redirect-warnings",
+        "--disable-warning",
     ],
     inline: &["-e", "--eval", "-p", "--print", "-pe", "-i", "--interactive", "-c", "--check", "--test", "--run", "-"],
     letters: b"",
@@ -82,8 +97,7 @@ const DENO: Grammar = Grammar {
     commands: &["run"],
 };
 
-const PYTHON: Grammar =
-    Grammar { valued: &["-W", "-X", "--check-hash-based-pycs"], inline: &["-"], letters: b"c", commands: &[] };
+const PYTHON: Grammar = Grammar { valued: &["-W", "-X", "--check-hash-based-pycs"], inline: &["-"], letters: b"c", commands: &[] };
 
 const RUBY: Grammar = Grammar { valued: &["-C", "-E", "-I", "-r"], inline: &["-"], letters: b"e", commands: &[] };
 
@@ -130,7 +144,8 @@ fn script<'a>(program: &[u8], arguments: &[&'a [u8]]) -> Option<Script<'a>> {
             [b'-', b'-', ..] => {}
             [b'-' | b'+', letters @ ..] => {
                 // `-um module`, `-mmodule`; a value that is written without a space ends the letters.
-                let end = letters.iter().position(|letter| if is_python { b"mcWX".contains(letter) } else { grammar.letters.contains(letter) });
+                let end =
+                    letters.iter().position(|letter| if is_python { b"mcWX".contains(letter) } else { grammar.letters.contains(letter) });
                 match end.map(|at| (letters[at], &letters[at + 1..])) {
                     Some((b'm', [])) if is_python => return words.next().map(Script::Module),
                     Some((b'm', module)) if is_python => return Some(Script::Module(module)),
@@ -157,8 +172,7 @@ fn base(path: &[u8]) -> &[u8] {
 
 /// A script's name without what says its language.
 fn stem(name: &[u8]) -> &[u8] {
-    const LANGUAGES: [&[u8]; 11] =
-        [b".js", b".mjs", b".cjs", b".ts", b".mts", b".cts", b".py", b".sh", b".bash", b".rb", b".pl"];
+    const LANGUAGES: [&[u8]; 11] = [b".js", b".mjs", b".cjs", b".ts", b".mts", b".cts", b".py", b".sh", b".bash", b".rb", b".pl"];
     LANGUAGES.iter().find_map(|language| name.strip_suffix(*language)).unwrap_or(name)
 }
 

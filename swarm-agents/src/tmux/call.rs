@@ -40,7 +40,8 @@ pub enum Trouble {
 }
 
 /// What to do where there is no tmux.
-pub const INSTALL: &str = "install it:  apt install tmux\nwithout it agents read their messages by themselves (route inbox):  swarm-tail --inbox";
+pub const INSTALL: &str =
+    "install it:  apt install tmux\nwithout it agents read their messages by themselves (route inbox):  swarm-tail --inbox";
 
 impl Trouble {
     /// In a few words.
@@ -62,11 +63,15 @@ impl Trouble {
         match self {
             Trouble::NotInstalled => INSTALL.into(),
             Trouble::NoServer(_) if source == Source::Variable => {
-                "$TMUX names a server that has ended. In a new pane or a new shell it is right again; for this one:  unset TMUX TMUX_PANE".into()
+                "$TMUX names a server that has ended. In a new pane or a new shell it is right again; for this one:  unset TMUX TMUX_PANE"
+                    .into()
             }
             Trouble::NoServer(_) => format!("start one:  tmux new-session\nor name another:  -L NAME, or -S SOCKET\n{by_hand}"),
             Trouble::Denied => format!("a sandbox may hide it, or it is another user's\n{by_hand}"),
-            Trouble::Silent(_) => "it may have been stopped (SIGSTOP), or have much to do: try again\nto wait longer: timeout_ms in [tmux] of config.toml".into(),
+            Trouble::Silent(_) => {
+                "it may have been stopped (SIGSTOP), or have much to do: try again\nto wait longer: timeout_ms in [tmux] of config.toml"
+                    .into()
+            }
             Trouble::Failed(_) => String::new(),
         }
     }
@@ -140,7 +145,9 @@ fn bounded(command: &mut Command, limit: Duration) -> Result<(ExitStatus, Vec<u8
 
 /// All that it says, and its status; `None` when the time is over before.
 fn listen(child: &mut Child, deadline: Instant) -> io::Result<Option<(ExitStatus, Vec<u8>, Vec<u8>)>> {
-    let (Some(mut output), Some(mut words)) = (child.stdout.take(), child.stderr.take()) else { return Err(io::ErrorKind::BrokenPipe.into()) };
+    let (Some(mut output), Some(mut words)) = (child.stdout.take(), child.stderr.take()) else {
+        return Err(io::ErrorKind::BrokenPipe.into());
+    };
     let (mut said, mut buffer) = ([Vec::new(), Vec::new()], [0; 65_536]);
     let mut is_open = [true, true];
     while is_open != [false, false] {
@@ -196,7 +203,8 @@ mod tests {
     #[test]
     fn all_that_is_said_on_both_sides_comes_with_the_status() {
         assert_eq!(shell("echo a; echo b >&2; exit 3", LONG), Ok((Some(3), "a\n".into(), "b\n".into())));
-        let (status, output, words) = shell("head -c 300000 /dev/zero | tr '\\0' x; head -c 300000 /dev/zero | tr '\\0' y >&2", LONG).expect("said");
+        let (status, output, words) =
+            shell("head -c 300000 /dev/zero | tr '\\0' x; head -c 300000 /dev/zero | tr '\\0' y >&2", LONG).expect("said");
         assert_eq!((status, output.len(), words.len()), (Some(0), 300_000, 300_000));
     }
 

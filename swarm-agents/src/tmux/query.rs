@@ -159,8 +159,8 @@ mod tests {
     use super::*;
 
     fn line(window: &str) -> String {
-        let fields =
-            ["%3", "71", "1", "0", "", "/dev/pts/3", "$0", "@1", "4", "70", "/tmp/s", "x\n\t", "a:b", window].map(|field| format!("<>{field}"));
+        let fields = ["%3", "71", "1", "0", "", "/dev/pts/3", "$0", "@1", "4", "70", "/tmp/s", "x\n\t", "a:b", window]
+            .map(|field| format!("<>{field}"));
         fields.concat() + "<>\n"
     }
 

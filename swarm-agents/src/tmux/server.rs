@@ -54,7 +54,9 @@ pub fn addresses(names: &[OsString], sockets: &[OsString]) -> Result<Vec<Address
     let mut all: Vec<Address> = Vec::new();
     for name in names {
         if name.is_empty() || name.as_bytes().contains(&b'/') {
-            return Err(Failure::wrong(format!("-L '{}': no name of a tmux server", name.display())).hint("a socket's path is given with -S"));
+            return Err(
+                Failure::wrong(format!("-L '{}': no name of a tmux server", name.display())).hint("a socket's path is given with -S")
+            );
         }
         all.push(Address { socket: socket_of(name), source: Source::Name });
     }
