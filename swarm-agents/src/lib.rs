@@ -9,6 +9,7 @@ pub mod answer;
 pub mod cli;
 pub mod commands;
 pub mod pane;
+pub mod process;
 pub mod program;
 pub mod register;
 pub mod tmux;

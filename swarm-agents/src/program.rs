@@ -192,12 +192,10 @@ fn package(path: &[u8]) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// What is looked for where the config does not say.
-    const NAMES: [&str; 9] = ["claude", "codex", "gemini", "opencode", "aider", "cursor-agent", "goose", "amp", "copilot"];
+    use swarm_common::config::Agents;
 
     fn of(name: &str, arguments: &[&str]) -> Option<String> {
-        let names = NAMES.map(String::from);
+        let names = Agents::default().names;
         let arguments: Vec<OsString> = arguments.iter().map(OsString::from).collect();
         kind(OsStr::new(name), &arguments, &names).map(String::from)
     }
