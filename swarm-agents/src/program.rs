@@ -149,11 +149,8 @@ fn script<'a>(program: &[u8], arguments: &[&'a [u8]]) -> Option<Script<'a>> {
                 match end.map(|at| (letters[at], &letters[at + 1..])) {
                     Some((b'm', [])) if is_python => return words.next().map(Script::Module),
                     Some((b'm', module)) if is_python => return Some(Script::Module(module)),
-                    Some((b'W' | b'X', value)) if is_python => {
-                        if value.is_empty() {
-                            words.next()?;
-                        }
-                    }
+                    Some((b'W' | b'X', [])) if is_python => drop(words.next()?),
+                    Some((b'W' | b'X', _)) if is_python => {}
                     Some(_) => return None,
                     None => {}
                 }
