@@ -10,6 +10,7 @@ pub mod cli;
 pub mod commands;
 pub mod import;
 pub mod pane;
+pub mod process;
 pub mod program;
 pub mod register;
 pub mod tmux;
