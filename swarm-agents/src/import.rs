@@ -45,12 +45,12 @@ pub fn import(options: &cli::Import) -> Result<Exit, Failure> {
         Failure::wrong(format!("{}: no registry of the Python program", path.display())).hint("that is its ACTIVE_AGENTS.json")
     })?;
     let address = pane::address(&options.server)?;
-    let panes = match query::panes(&address.socket, pane::LIMIT) {
+    let store = Store::open(options.place.store.as_deref())?;
+    let panes = match query::panes(&address.socket, store.config().tmux.timeout) {
         // Then none of the panes is left.
         Err(Trouble::NoServer(_)) => Vec::new(),
         panes => panes.map_err(|trouble| trouble.failure(&address))?,
     };
-    let store = Store::open(options.place.store.as_deref())?;
     let registry = Registry::of(&store);
     let mut out = Out::stdout()?;
     let (mut taken, mut gone, mut left_out, mut seen) = (0, 0, 0, HashSet::new());

@@ -8,8 +8,11 @@
 pub mod answer;
 pub mod cli;
 pub mod commands;
+pub mod discover;
+pub mod doctor;
 pub mod import;
 pub mod pane;
+pub mod plan;
 pub mod process;
 pub mod program;
 pub mod register;

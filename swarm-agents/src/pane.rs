@@ -9,9 +9,6 @@ use crate::cli;
 use crate::tmux::query::{self, Shown};
 use crate::tmux::server::{self, Address};
 
-/// So long an answer of tmux is waited for.
-pub const LIMIT: Duration = Duration::from_secs(2);
-
 /// The pane that this call is made in, by tmux's variables.
 pub fn own() -> Option<String> {
     server::inside()?.pane_id.filter(|pane| is_pane_id(pane))
@@ -30,11 +27,11 @@ pub fn address(server: &cli::Server) -> Result<Address, Failure> {
 ///
 /// # Errors
 /// Status 2 where there is no such pane, 3 where tmux cannot be asked.
-pub fn ask(address: &Address, id: &str) -> Result<Pane, Failure> {
+pub fn ask(address: &Address, id: &str, limit: Duration) -> Result<Pane, Failure> {
     if !is_pane_id(id) {
         return Err(Failure::wrong(format!("--pane: '{id}' is no pane")).hint("a pane's id, like %3: tmux list-panes -a -F '#{pane_id}'"));
     }
-    let shown = query::pane(&address.socket, id, LIMIT).map_err(|trouble| trouble.failure(address))?;
+    let shown = query::pane(&address.socket, id, limit).map_err(|trouble| trouble.failure(address))?;
     let shown = shown.ok_or_else(|| {
         Failure::wrong(format!("no pane {id} on {}", address.socket.display())).hint("those there are: tmux list-panes -a -F '#{pane_id}'")
     })?;

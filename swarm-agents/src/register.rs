@@ -1,7 +1,7 @@
 //! `register`: finds out where an agent is, and writes it down.
 
 use jiff::Timestamp;
-use swarm_common::config::Agents;
+use swarm_common::config::{Agents, Config};
 use swarm_common::exit::{self, Exit, Failure};
 use swarm_common::identity;
 use swarm_common::ndjson::Out;
@@ -59,7 +59,7 @@ impl Said {
 pub fn register(options: cli::Register) -> Result<Exit, Failure> {
     let said = said(&options)?;
     let store = Store::open(options.place.store.as_deref())?;
-    let found = found(&options, said.route, &store.config().agents)?;
+    let found = found(&options, said.route, store.config())?;
     let (now, mut is_new) = (time::now(), true);
     let registered = Registry::of(&store).change(&said.agent_id, options.force, |old| {
         is_new = old.is_none();
@@ -103,42 +103,57 @@ pub fn agent(said: Said, found: Found, old: Option<Agent>, now: Timestamp) -> Ag
 
 fn said(options: &cli::Register) -> Result<Said, Failure> {
     identity::check("agent id", &options.id)?;
-    let route = options
-        .route
-        .as_deref()
-        .map(|word| Route::parse(word).ok_or_else(|| Failure::wrong(format!("--route: '{word}' is no route")).hint("pane, wake or inbox")));
+    let route = route(options.route.as_deref())?;
     if let Some(kind) = &options.kind {
         identity::check("--kind", kind)?;
     }
+    Ok(Said {
+        agent_id: options.id.clone(),
+        route,
+        shell_ok: options.shell_ok,
+        kind: options.kind.clone(),
+        groups: groups(&options.group)?,
+        description: options.description.as_deref().map(check_description).transpose()?,
+    })
+}
+
+/// What `--route` says.
+///
+/// # Errors
+/// Status 2 for what is no route.
+pub fn route(word: Option<&str>) -> Result<Option<Route>, Failure> {
+    let parse =
+        |word| Route::parse(word).ok_or_else(|| Failure::wrong(format!("--route: '{word}' is no route")).hint("pane, wake or inbox"));
+    word.map(parse).transpose()
+}
+
+/// What `--group` says, as often as it was given, each once; `None` where it was not.
+///
+/// # Errors
+/// Status 2 for what cannot be a group.
+pub fn groups(given: &[String]) -> Result<Option<Vec<String>>, Failure> {
     let mut groups: Vec<String> = Vec::new();
-    for group in options.group.iter().filter(|group| !group.is_empty()) {
+    for group in given.iter().filter(|group| !group.is_empty()) {
         identity::check("--group", group)?;
         if !groups.iter().any(|known| identity::is_same(known, group)) {
             groups.push(group.clone());
         }
     }
-    Ok(Said {
-        agent_id: options.id.clone(),
-        route: route.transpose()?,
-        shell_ok: options.shell_ok,
-        kind: options.kind.clone(),
-        groups: (!options.group.is_empty()).then_some(groups),
-        description: options.description.as_deref().map(check_description).transpose()?,
-    })
+    Ok((!given.is_empty()).then_some(groups))
 }
 
 /// Looks where the agent is.
-fn found(options: &cli::Register, route: Option<Route>, config: &Agents) -> Result<Found, Failure> {
+fn found(options: &cli::Register, route: Option<Route>, config: &Config) -> Result<Found, Failure> {
     let given = options.pid.map(living).transpose()?;
     let own = server::inside().filter(|inside| inside.pane_id.as_deref().is_some_and(is_pane_id));
     let found = match (&options.pane, own) {
-        (Some(id), _) => in_pane(pane::ask(&pane::address(&options.server)?, id)?, config)?,
+        (Some(id), _) => in_pane(pane::ask(&pane::address(&options.server)?, id, config.tmux.timeout)?, &config.agents)?,
         (None, _) if options.server.name.is_some() || options.server.socket.is_some() => {
             return Err(Failure::wrong("-L and -S say whose pane --pane is, and there is none").hint("--pane %3"));
         }
         (None, Some(inside)) => here(&inside, route, config)?,
         (None, None) => {
-            let (process, kind) = parted(process::above(&look()?, std::process::id(), &config.names));
+            let (process, kind) = parted(process::above(&look()?, std::process::id(), &config.agents.names));
             Found { pane: None, process, kind, route: Route::Inbox }
         }
     };
@@ -159,10 +174,10 @@ pub fn in_pane(pane: Pane, config: &Agents) -> Result<Found, Failure> {
 }
 
 /// The pane that this call is made in, and the agent CLI that it comes from.
-fn here(inside: &Inside, route: Option<Route>, config: &Agents) -> Result<Found, Failure> {
+fn here(inside: &Inside, route: Option<Route>, config: &Config) -> Result<Found, Failure> {
     let (address, id) = (Address::own(), inside.pane_id.as_deref().unwrap_or_default());
     let processes = look()?;
-    let (pane, can) = match pane::ask(&address, id) {
+    let (pane, can) = match pane::ask(&address, id, config.tmux.timeout) {
         Ok(pane) => (Some(pane), Route::Pane),
         Err(failure) if matches!(route, Some(Route::Pane | Route::Wake)) => return Err(failure),
         // An agent in a sandbox, which may not reach tmux's socket.
@@ -173,7 +188,7 @@ fn here(inside: &Inside, route: Option<Route>, config: &Agents) -> Result<Found,
             (beheld(&processes, inside), Route::Inbox)
         }
     };
-    let (process, kind) = parted(process::above(&processes, std::process::id(), &config.names));
+    let (process, kind) = parted(process::above(&processes, std::process::id(), &config.agents.names));
     let of_pane = || pane.as_ref().and_then(|pane| Process::of(pane.pid).ok().flatten());
     Ok(Found { process: process.or_else(of_pane), pane, kind, route: can })
 }

@@ -23,7 +23,7 @@ fn every_pane_of_every_session_is_told_once_with_its_state() {
     server.tmux(&["set-option", "-g", "remain-on-exit", "on"]);
     let dead = server.run(&["sh", "-c", "printf 'ready '; read -r line"]);
     server.tmux(&["send-keys", "-t", &dead, "Enter"]);
-    server.wait_for(&dead, "Pane is dead");
+    server.wait_for_end(&dead);
     let mode = server.agent("codex");
     server.tmux(&["copy-mode", "-t", &mode]);
     let off = server.agent("gemini");
@@ -109,7 +109,7 @@ fn a_socket_that_may_not_be_used_is_denied() {
     let server = place.server("denied");
     server.agent("claude");
     let dir = server.socket().parent().unwrap().to_path_buf();
-    fs::set_permissions(&dir, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o000)).unwrap();
     let answer = query::panes(&server.socket(), LONG);
     fs::set_permissions(&dir, fs::Permissions::from_mode(0o700)).unwrap();
     assert_eq!(answer, Err(Trouble::Denied));

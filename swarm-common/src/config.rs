@@ -1,6 +1,8 @@
 //! `config.toml` of a store: optional, every value has a default, and a slip in it is told with its line, by every
 //! tool, whether it uses what is wrong or not.
 
+mod delivery;
+
 use std::fmt;
 use std::io::{self, Read};
 use std::marker::PhantomData;
@@ -11,6 +13,8 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use toml::Value;
+
+pub use delivery::{Delivery, Sign, Tmux, Typing};
 
 use crate::exit::Failure;
 use crate::journal::{self, Settings};
@@ -31,6 +35,10 @@ pub struct Config {
     pub lock: Lock,
     /// `[agents]`
     pub agents: Agents,
+    /// `[tmux]`
+    pub tmux: Tmux,
+    /// `[delivery.KIND]`
+    pub delivery: Delivery,
 }
 
 /// `[send]`
@@ -97,6 +105,9 @@ struct Written {
     lock: Lock,
     #[serde(deserialize_with = "table")]
     agents: Agents,
+    #[serde(deserialize_with = "table")]
+    tmux: Tmux,
+    delivery: Delivery,
 }
 
 #[derive(Default, Deserialize)]
@@ -220,6 +231,8 @@ impl Config {
             send: written.send,
             lock: written.lock,
             agents: written.agents,
+            tmux: written.tmux,
+            delivery: written.delivery,
         })
     }
 }
@@ -255,7 +268,7 @@ mod tests {
         let journal = Settings { segment_bytes: 65536, keep_bytes: Some(1_000_000), keep_age: Some(Duration::from_secs(30 * 86_400)) };
         let (send, lock) = (Send { rate: Some(Limit::DEFAULT) }, Lock { events: false, per_worktree: true });
         let agents = Agents { shells: vec!["sh".into()], stale_after: Duration::from_secs(90), names: vec!["mine".into()] };
-        assert_eq!(Config::parse(text), Ok(Config { journal, send, lock, agents }));
+        assert_eq!(Config::parse(text), Ok(Config { journal, send, lock, agents, ..Config::default() }));
     }
 
     #[test]

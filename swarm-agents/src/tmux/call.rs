@@ -76,9 +76,10 @@ impl Trouble {
         }
     }
 
-    /// The same as a failure of the system.
+    /// The same as a failure of the system; only that there is no server is a no, for then nobody is there.
     pub fn failure(&self, address: &Address) -> Failure {
-        Failure::system(self.what(&address.socket)).hint(self.hint(address.source))
+        let failure = if matches!(self, Trouble::NoServer(_)) { Failure::no } else { Failure::system };
+        failure(self.what(&address.socket)).hint(self.hint(address.source))
     }
 }
 

@@ -126,6 +126,11 @@ impl Server<'_> {
         until(&format!("{pane} shows {text}"), || self.tmux(&["capture-pane", "-p", "-t", pane]).contains(text));
     }
 
+    /// Waits until the process of a pane that is kept has ended.
+    pub fn wait_for_end(&self, pane: &str) {
+        until(&format!("{pane} is dead"), || self.of(pane, "pane_dead") == "1");
+    }
+
     /// A variable of a pane.
     pub fn of(&self, pane: &str, variable: &str) -> String {
         self.tmux(&["display-message", "-p", "-t", pane, &format!("#{{{variable}}}")])
