@@ -1,8 +1,6 @@
 //! The question that tmux answers itself, in the same call that types: may this pane be typed into? And the command lines that are made of it.
 //! Pure.
 
-use std::fmt::Write;
-
 use super::outcome::{Why, Word, why};
 
 /// What a pane is held against.
@@ -30,6 +28,9 @@ const HELD: [(Word, &str); 7] = [
 /// What tmux answers where text was typed, or a key.
 const DONE: &str = "done";
 
+/// And where something was in the way.
+const HELD_BACK: &str = "held";
+
 /// The names of shells as a format compares them: `|sh|bash|`.
 pub fn shells(names: &[String]) -> String {
     let is_plain = |name: &&String| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._+-".contains(&byte));
@@ -37,37 +38,37 @@ pub fn shells(names: &[String]) -> String {
 }
 
 impl Target<'_> {
-    /// A format of tmux: empty where the pane may be typed into, else why not. Where `%` has a meaning (display-message), it is written twice.
-    fn why(&self, percent: &str) -> String {
+    /// A format of tmux that is true where the pane may be typed into. One comparison of all there is to know: nested questions took tmux twice
+    /// as long (0.25 ms a pane), and it prints each command into its log besides.
+    fn is_free(&self) -> String {
         let Target { id, pid, shells } = self;
-        let number = id.trim_start_matches('%');
-        // Where the pane is gone, tmux tells of another one, and so its id is asked for first.
-        let mut format = String::with_capacity(400);
-        let _ = write!(
-            format,
-            "#{{?#{{==:#{{pane_id}},{percent}{number}}},#{{?pane_dead,{},#{{?#{{!=:#{{pane_pid}},{pid}}},{},#{{?pane_in_mode,{},\
-             #{{?pane_input_off,{},#{{?pane_synchronized,{},",
-            why::DEAD_PANE,
-            why::OTHER_PROCESS,
-            why::MODE,
-            why::INPUT_OFF,
-            why::SYNCHRONIZED
-        );
-        if let Some(shells) = shells {
-            // The command's name is the pattern's middle: any of the names between two bars.
-            let _ = write!(format, "#{{?#{{m:*|#{{pane_current_command}}|*,{shells}}},{},}}", why::SHELL);
-        }
-        format.push_str("}}}}},");
-        format.push_str(why::NO_PANE);
-        format.push('}');
-        format
+        let shell = shells.map_or("0".to_string(), is_shell);
+        // Where the pane is gone, tmux tells of another one, and so its id is compared too.
+        format!(
+            "#{{==:#{{pane_id}} #{{pane_pid}} #{{pane_dead}}#{{pane_in_mode}}#{{pane_input_off}}#{{pane_synchronized}}{shell},{id} {pid} 00000}}"
+        )
+    }
+
+    /// A format of tmux: why it may not be typed into; empty where it may. For display-message, to which `%` means a time.
+    fn why(&self) -> String {
+        let Target { id, pid, shells } = self;
+        let questions = [
+            (format!("#{{!=:#{{pane_id}},%{id}}}"), why::NO_PANE),
+            ("pane_dead".into(), why::DEAD_PANE),
+            (format!("#{{!=:#{{pane_pid}},{pid}}}"), why::OTHER_PROCESS),
+            ("pane_in_mode".into(), why::MODE),
+            ("pane_input_off".into(), why::INPUT_OFF),
+            ("pane_synchronized".into(), why::SYNCHRONIZED),
+            (shells.map_or("0".to_string(), is_shell), why::SHELL),
+        ];
+        questions.iter().rev().fold(String::new(), |rest, (question, why)| format!("#{{?{question},{why},{rest}}}"))
     }
 
     /// Does `commands` in one go with the question; the answer begins with `tag`.
     fn guarded(&self, tag: &str, commands: &str) -> String {
-        let (id, why, told) = (self.id, self.why("%"), self.why("%%"));
+        let (id, is_free) = (self.id, self.is_free());
         format!(
-            "if-shell -F -t {id} '{why}' {{ display-message -p -t {id} '{tag}{told}' }} {{ {commands} ; display-message -p '{tag}{DONE}' }}\n"
+            "if-shell -F -t {id} '{is_free}' {{ {commands} ; display-message -p '{tag}{DONE}' }} {{ display-message -p '{tag}{HELD_BACK}' }}\n"
         )
     }
 
@@ -83,34 +84,30 @@ impl Target<'_> {
         self.guarded(tag, &format!("send-keys -t {} {key}", self.id))
     }
 
-    /// Only asks.
-    pub fn ask_line(&self, tag: &str) -> String {
-        format!("display-message -p -t {} '{tag}{}'\n", self.id, self.why("%%"))
+    /// Only asks, what is in the way.
+    pub fn why_line(&self, tag: &str) -> String {
+        format!("display-message -p -t {} '{tag}{}'\n", self.id, self.why())
     }
 }
 
-/// What the answer says, behind its tag.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It was done.
-    Done,
-    /// Nothing is in the way (any more), and nothing was done.
-    Free,
-    /// Something is.
-    Held(Word, Why),
+/// A format: whether the pane's foreground is one of the shells. Its name, between two bars, is the pattern.
+fn is_shell(shells: &str) -> String {
+    format!("#{{m:*|#{{pane_current_command}}|*,{shells}}}")
 }
 
-/// Reads the answer.
-pub fn verdict(answer: &str) -> Verdict {
-    if answer == DONE {
-        return Verdict::Done;
-    }
+/// True where what was guarded was done.
+pub fn is_done(answer: &str) -> bool {
+    answer == DONE
+}
+
+/// Why nothing may be typed; `None` where nothing is in the way.
+pub fn held(answer: &str) -> Option<(Word, Why)> {
     if answer.is_empty() {
-        return Verdict::Free;
+        return None;
     }
     match HELD.iter().find(|(_, why)| *why == answer) {
-        Some((word, why)) => Verdict::Held(*word, Why::Borrowed(why)),
-        None => Verdict::Held(Word::Queued, told(answer)),
+        Some((word, why)) => Some((*word, Why::Borrowed(why))),
+        None => Some((Word::Queued, told(answer))),
     }
 }
 
@@ -138,10 +135,13 @@ mod tests {
         assert_eq!(names, "|sh|bash|");
         for shells in [Some(names.as_str()), None] {
             let target = Target { id: "%3", pid: 12, shells };
-            let line = target.type_line("t:1:", "b", Some("Enter"));
-            assert!(balanced(&line) && line.matches('\'').count() == 6 && line.matches('\n').count() == 1, "{line}");
-            assert!(balanced(&target.why("%")) && target.why("%%").contains("#{pane_id},%%3}"));
-            assert_eq!(target.why("%").contains("pane_current_command"), shells.is_some());
+            let typed = target.type_line("t:1:", "b", Some("Enter"));
+            for (line, quotes) in [(&typed, 6), (&target.key_line("t:1:", "C-j"), 6), (&target.why_line("t:1:"), 2)] {
+                assert!(balanced(line) && line.matches('\'').count() == quotes && line.matches('\n').count() == 1, "{line}");
+                assert_eq!(line.contains("pane_current_command"), shells.is_some());
+            }
+            assert!(balanced(&target.is_free()) && target.is_free().contains(",%3 12 00000}"));
+            assert!(balanced(&target.why()) && target.why().contains("#{pane_id},%%3}"));
         }
     }
 
@@ -149,16 +149,15 @@ mod tests {
     fn no_reason_holds_what_a_format_takes_for_its_own() {
         for (_, why) in HELD {
             assert!(why.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b' '), "{why}");
-            assert_ne!(why, DONE);
         }
     }
 
     #[test]
     fn an_answer_is_read_as_it_is_asked_for() {
-        assert_eq!(verdict("done"), Verdict::Done);
-        assert_eq!(verdict(""), Verdict::Free);
-        assert_eq!(verdict("dead pane"), Verdict::Held(Word::Refused, "dead pane".into()));
-        assert_eq!(verdict("shell"), Verdict::Held(Word::Queued, "shell".into()));
-        assert_eq!(verdict("odd\u{1b}"), Verdict::Held(Word::Queued, "tmux: odd\\u{1b}".into()));
+        assert!(is_done("done") && !is_done("held") && !is_done(""));
+        assert_eq!(held(""), None);
+        assert_eq!(held("dead pane"), Some((Word::Refused, "dead pane".into())));
+        assert_eq!(held("shell"), Some((Word::Queued, "shell".into())));
+        assert_eq!(held("odd\u{1b}"), Some((Word::Queued, "tmux: odd\\u{1b}".into())));
     }
 }

@@ -13,7 +13,7 @@ use swarm_common::platform::Life;
 use super::block::Block;
 use super::client::{Client, Heard};
 use super::control::Said;
-use super::guard::{self, Target, Verdict};
+use super::guard::{self, Target};
 use super::outcome::{Outcome, Why, Word, why};
 use super::pane_lock::{PaneLock, PaneLocks};
 use super::settings::Settings;
@@ -65,12 +65,23 @@ enum Ask {
     Load(usize),
     /// Remove one.
     Delete,
-    /// Is anything in this one's way? Its agent has ended.
-    WhatIsThere(usize),
+    /// What is in this one's way?
+    Why(usize, Step),
     /// Type it; with Enter at once.
     Type(usize, bool),
     /// Send Enter.
     Enter(usize),
+}
+
+/// At which step something is in the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// Before anything: its agent has ended.
+    Gone,
+    /// Nothing was typed, with Enter at once or without.
+    Type(bool),
+    /// It was typed, and Enter was not sent.
+    Enter,
 }
 
 /// A text that tmux is given once, for all who get it.
@@ -240,7 +251,7 @@ impl<'a> Typist<'a> {
         }
         let Post { job, .. } = &self.posts[at];
         if job.agent.process.as_ref().is_some_and(|process| process.life() == Life::Gone) {
-            return self.ask(Ask::WhatIsThere(at));
+            return self.ask(Ask::Why(at, Step::Gone));
         }
         self.type_it(at);
     }
@@ -295,7 +306,7 @@ impl<'a> Typist<'a> {
                 let commands: Vec<String> = names.map(|name| format!("delete-buffer -b {name}")).collect();
                 format!("{} ; display-message -p '{tag}'\n", commands.join(" ; ")).into_bytes()
             }
-            Ask::WhatIsThere(at) => self.target(at).ask_line(&tag).into_bytes(),
+            Ask::Why(at, _) => self.target(at).why_line(&tag).into_bytes(),
             Ask::Type(at, with_enter) => {
                 let post = &self.posts[at];
                 let key = with_enter.then_some(post.typing.submit);
@@ -303,7 +314,7 @@ impl<'a> Typist<'a> {
             }
             Ask::Enter(at) => self.target(at).key_line(&tag, self.posts[at].typing.submit).into_bytes(),
         };
-        if let Ask::WhatIsThere(at) | Ask::Type(at, _) | Ask::Enter(at) = ask {
+        if let Ask::Why(at, _) | Ask::Type(at, _) | Ask::Enter(at) = ask {
             self.posts[at].state = State::Asked;
         }
         if self.asked.is_empty() {
@@ -347,35 +358,38 @@ impl<'a> Typist<'a> {
         match ask {
             Ask::Load(at) => self.buffers[at].file = None,
             Ask::Delete => {}
-            Ask::WhatIsThere(at) => match guard::verdict(rest) {
-                Verdict::Held(word, why) => self.end(at, word, Some(why)),
-                _ => self.end(at, Word::Refused, Some(why::GONE.into())),
-            },
-            Ask::Type(at, with_enter) => match guard::verdict(rest) {
-                Verdict::Done if with_enter => self.entered(at),
-                Verdict::Done => {
-                    let post = &mut self.posts[at];
-                    post.state = State::Resting(Instant::now() + post.typing.delay(post.job.text.text().len()));
-                    self.resting.push(at);
-                }
-                Verdict::Held(word, why) => self.end(at, word, Some(why)),
-                // The program in the pane's foreground changed just then.
-                Verdict::Free => {
-                    self.posts[at].tries += 1;
-                    if self.posts[at].tries < TRIES_MAX {
-                        self.ask(ask);
-                    } else {
-                        self.end(at, Word::Queued, Some(why::SHELL.into()));
-                    }
-                }
-            },
-            Ask::Enter(at) => match guard::verdict(rest) {
-                Verdict::Done => self.entered(at),
-                Verdict::Held(_, why) => {
-                    self.end(at, Word::Unconfirmed, Some(format!("typed without {}: {why}", self.posts[at].typing.submit).into()))
-                }
-                Verdict::Free => self.end(at, Word::Unconfirmed, Some(why::NO_SIGN.into())),
-            },
+            Ask::Why(at, step) => self.held(at, step, guard::held(rest)),
+            Ask::Type(at, with_enter) if !guard::is_done(rest) => self.ask(Ask::Why(at, Step::Type(with_enter))),
+            Ask::Type(at, true) => self.entered(at),
+            Ask::Type(at, false) => {
+                let post = &mut self.posts[at];
+                post.state = State::Resting(Instant::now() + post.typing.delay(post.job.text.text().len()));
+                self.resting.push(at);
+            }
+            Ask::Enter(at) if !guard::is_done(rest) => self.ask(Ask::Why(at, Step::Enter)),
+            Ask::Enter(at) => self.entered(at),
+        }
+    }
+
+    /// Something was in the way; what it is, tmux was asked afterwards.
+    fn held(&mut self, at: usize, step: Step, held: Option<(Word, Why)>) {
+        let post = &mut self.posts[at];
+        post.tries += 1;
+        // It went just then: nearly always it is another program in the pane's foreground.
+        let held = match held {
+            None if post.tries < TRIES_MAX => None,
+            held => Some(held.unwrap_or((Word::Queued, why::SHELL.into()))),
+        };
+        match (step, held) {
+            (Step::Gone, Some((word, why))) => self.end(at, word, Some(why)),
+            (Step::Gone, None) => self.end(at, Word::Refused, Some(why::GONE.into())),
+            (Step::Type(with_enter), None) => self.ask(Ask::Type(at, with_enter)),
+            (Step::Type(_), Some((word, why))) => self.end(at, word, Some(why)),
+            (Step::Enter, None) => self.ask(Ask::Enter(at)),
+            (Step::Enter, Some((_, why))) => {
+                let why = format!("typed without {}: {why}", post.typing.submit);
+                self.end(at, Word::Unconfirmed, Some(why.into()));
+            }
         }
     }
 
@@ -383,10 +397,10 @@ impl<'a> Typist<'a> {
         match ask {
             Ask::Load(at) => self.buffers[at].file = None,
             Ask::Delete => {}
-            Ask::WhatIsThere(at) => self.end(at, Word::Queued, Some(guard::told(text))),
+            Ask::Why(at, Step::Gone | Step::Type(_)) => self.end(at, Word::Queued, Some(guard::told(text))),
             // Without its buffer it was not typed. Behind that, who knows.
             Ask::Type(at, _) if text.starts_with("no buffer") => self.end(at, Word::Queued, Some(guard::told(text))),
-            Ask::Type(at, _) | Ask::Enter(at) => self.end(at, Word::Unconfirmed, Some(guard::told(text))),
+            Ask::Type(at, _) | Ask::Enter(at) | Ask::Why(at, Step::Enter) => self.end(at, Word::Unconfirmed, Some(guard::told(text))),
         }
     }
 
@@ -420,9 +434,9 @@ impl<'a> Typist<'a> {
         for &(_, ask, end) in &self.asked {
             let (at, word) = match ask {
                 Ask::Load(_) | Ask::Delete => continue,
-                Ask::WhatIsThere(at) => (at, Word::Queued),
+                Ask::Why(at, Step::Gone | Step::Type(_)) => (at, Word::Queued),
                 Ask::Type(at, _) if end > taken => (at, Word::Queued),
-                Ask::Type(at, _) | Ask::Enter(at) => (at, Word::Unconfirmed),
+                Ask::Type(at, _) | Ask::Enter(at) | Ask::Why(at, Step::Enter) => (at, Word::Unconfirmed),
             };
             let why = if word == Word::Queued { why } else { why::LOST };
             self.posts[at].outcome = Some(Outcome::of(&self.posts[at].job.agent.agent_id, word, why));
