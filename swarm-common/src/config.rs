@@ -81,6 +81,9 @@ impl Default for Lock {
 const SHELLS: [&str; 16] =
     ["sh", "bash", "dash", "ash", "zsh", "fish", "ksh", "mksh", "csh", "tcsh", "yash", "nu", "xonsh", "elvish", "pwsh", "busybox"];
 
+/// What agent CLIs are called.
+const NAMES: [&str; 9] = ["claude", "codex", "gemini", "opencode", "aider", "cursor-agent", "goose", "amp", "copilot"];
+
 /// `[agents]`
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -91,13 +94,13 @@ pub struct Agents {
     /// `stale_after = "10m"`: an agent that has no process to look at is active for so long after it was last heard of.
     #[serde(deserialize_with = "span_of_time")]
     pub stale_after: Duration,
-    /// `names = ["my-agent"]`: programs that are agent CLIs, besides those that are known.
+    /// `names = ["claude", "my-agent"]`: what agent CLIs are called. Takes the place of the list that is built in.
     pub names: Vec<String>,
 }
 
 impl Default for Agents {
     fn default() -> Self {
-        Self { shells: SHELLS.map(String::from).to_vec(), stale_after: Duration::from_secs(600), names: Vec::new() }
+        Self { shells: SHELLS.map(String::from).to_vec(), stale_after: Duration::from_secs(600), names: NAMES.map(String::from).to_vec() }
     }
 }
 
