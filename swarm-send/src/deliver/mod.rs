@@ -10,6 +10,7 @@ pub mod control;
 mod guard;
 pub mod outcome;
 mod pane_lock;
+mod screen;
 mod server;
 pub mod settings;
 mod texts;
