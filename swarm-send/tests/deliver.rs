@@ -35,6 +35,8 @@ fn a_pane_that_cannot_take_it_gets_nothing_and_says_why() {
     let tmux = Tmux::new();
     let settings = tmux.quick();
     let text = message("hello");
+    // Ids of two digits too.
+    let _others = tmux.keepers(5);
     let check = |make: &dyn Fn(&str), word: Word, why: &str| {
         let (pane, file) = tmux.keeper();
         let agent = tmux.agent("a", &pane);
@@ -161,21 +163,19 @@ fn a_server_that_stands_still_is_told_within_the_time_limit_and_types_nothing_la
     assert!(!content(&file).contains("| x"));
 }
 
-/// Something happens to the server with the first paste of a broadcast; then `after`, and each keeper's file has to agree with its outcome.
-fn in_the_middle(command: &str, why: &str, after: impl Fn(&Tmux, u32)) {
+/// A hook stops the server at the first paste of a broadcast; then `after`, and each keeper's file has to agree with its outcome.
+fn in_the_middle(hook: impl Fn(&Tmux, u32) -> String, why: &str, after: impl Fn(&Tmux)) -> Vec<Outcome> {
     let tmux = Tmux::new();
     let keepers = tmux.keepers(60);
     let server = tmux.server();
     let agents: Vec<_> = keepers.iter().map(|(pane, _)| tmux.agent_of(pane, &server)).collect();
-    tmux.run(&["set-hook", "-g", "after-paste-buffer", &format!("run-shell '{command} {}'", server.pid)]);
-    let settings = tmux.settings("[tmux]\ntimeout_ms = 300\n[delivery.default]\nenter_delay_ms = 0\nenter_delay_ms_per_kib = 0\n");
+    tmux.run(&["set-hook", "-g", "after-paste-buffer", &hook(&tmux, server.pid)]);
+    let settings = tmux.settings("[tmux]\ntimeout_ms = 500\n[delivery.default]\nenter_delay_ms = 0\nenter_delay_ms_per_kib = 0\n");
     let text = message("hello");
     let jobs: Vec<Job> = agents.iter().map(|agent| Job { agent, route: agent.route, text: &text }).collect();
     let outcomes = deliver(&jobs, &settings);
-    after(&tmux, server.pid);
-    let count = |word: Word| outcomes.iter().filter(|outcome| outcome.word == word).count();
-    assert!(count(Word::Unconfirmed) > 0, "it happened in the middle");
-    assert!(count(Word::Queued) > 0, "what was not taken is taken back");
+    after(&tmux);
+    assert!(outcomes.iter().any(|outcome| outcome.word == Word::Unconfirmed), "it happened in the middle: {outcomes:?}");
     for (outcome, (_, file)) in outcomes.iter().zip(&keepers) {
         match outcome.word {
             Word::Delivered => wait("delivered is there", || content(file).contains("| hello")),
@@ -184,23 +184,33 @@ fn in_the_middle(command: &str, why: &str, after: impl Fn(&Tmux, u32)) {
             Word::Refused => panic!("{outcome:?}"),
         }
     }
+    outcomes
 }
 
 #[test]
 fn when_the_server_stands_still_in_the_middle_what_it_has_not_taken_is_taken_back() {
-    in_the_middle("kill -STOP", "tmux does not answer", |tmux, pid| {
-        tmux.signal(pid, "-CONT");
+    // A server that opens a pipe waits for its writer.
+    let pipe = |tmux: &Tmux| tmux.dir.path().join("pipe");
+    let hook = |tmux: &Tmux, _| {
+        nix::unistd::mkfifo(&pipe(tmux), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        format!("load-buffer -b held '{}'", pipe(tmux).display())
+    };
+    let after = |tmux: &Tmux| {
+        drop(std::fs::write(pipe(tmux), "x"));
+        std::fs::remove_file(pipe(tmux)).unwrap();
         tmux.run(&["set-hook", "-gu", "after-paste-buffer"]);
         // What it had taken is done by the time another is.
         let (pane, file) = tmux.keeper();
         assert_eq!(send(&tmux.agent("z", &pane), &message("last"), &tmux.quick()).word, Word::Delivered);
         wait("the last is there", || content(&file).contains("last"));
-    });
+    };
+    let outcomes = in_the_middle(hook, "tmux does not answer", after);
+    assert!(outcomes.iter().any(|outcome| outcome.word == Word::Queued), "{outcomes:?}");
 }
 
 #[test]
 fn when_the_server_is_killed_in_the_middle_nobody_is_told_delivered_who_was_not() {
-    in_the_middle("kill -KILL", "tmux cannot be reached", |_, _| {});
+    in_the_middle(|_, pid| format!("run-shell 'kill -KILL {pid}'"), "tmux cannot be reached", |_| {});
 }
 
 #[test]
@@ -347,6 +357,7 @@ fn an_agent_is_woken_once_until_it_looks() {
     Cursor::open(&settings.cursors, "inbox-agent-1", false).unwrap().commit(7).unwrap();
     assert_eq!(send(&agent), Outcome::delivered("Agent-1"), "it has looked");
     assert_eq!(said(&send(&agent)), (Word::Queued, "unread"));
+    wait("both are there", || content(&file).lines().count() == 2);
     tmux.run(&["respawn-pane", "-k", "-t", &pane, &format!("stty -echo; exec cat >>'{}'", file.display())]);
     wait("the keeper is there", || tmux.shown(&pane, "#{pane_current_command}") == "cat");
     let mut anew = tmux.agent("Agent-1", &pane);

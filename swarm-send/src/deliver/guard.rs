@@ -47,18 +47,18 @@ impl Target<'_> {
         let Target { id, pid, shells, cursor } = self;
         let shell = shells.map_or("0".to_string(), is_shell);
         let (asked, there) = cursor.map_or(("", String::new()), |Cursor { x, y }| (" #{cursor_x}.#{cursor_y}", format!(" {x}.{y}")));
-        // Where the pane is gone, tmux tells of another one, and so its id is compared too.
         format!(
-            "#{{==:#{{pane_id}} #{{pane_pid}} #{{pane_dead}}#{{pane_in_mode}}#{{pane_input_off}}#{{pane_synchronized}}{shell}{asked},\
-             {id} {pid} 00000{there}}}"
+            "#{{==:{} #{{pane_pid}} #{{pane_dead}}#{{pane_in_mode}}#{{pane_input_off}}#{{pane_synchronized}}{shell}{asked},\
+             1 {pid} 00000{there}}}",
+            is_pane(id)
         )
     }
 
-    /// A format of tmux: why it may not be typed into; empty where it may. For display-message, to which `%` means a time.
+    /// A format of tmux: why it may not be typed into; empty where it may.
     fn why(&self) -> String {
         let Target { id, pid, shells, .. } = self;
         let questions = [
-            (format!("#{{!=:#{{pane_id}},%{id}}}"), why::NO_PANE),
+            (format!("#{{!=:{},1}}", is_pane(id)), why::NO_PANE),
             ("pane_dead".into(), why::DEAD_PANE),
             (format!("#{{!=:#{{pane_pid}},{pid}}}"), why::OTHER_PROCESS),
             ("pane_in_mode".into(), why::MODE),
@@ -99,6 +99,12 @@ impl Target<'_> {
     pub fn why_line(&self, tag: &str) -> String {
         format!("display-message -p -t {} '{tag}{}'\n", self.id, self.why())
     }
+}
+
+/// A format: whether it is that pane. Where a pane is gone, tmux tells of another one. No `%`: display-message takes that for a time, more than
+/// once over where formats are nested.
+fn is_pane(id: &str) -> String {
+    format!("#{{m:?{},#{{pane_id}}}}", id.trim_start_matches('%'))
 }
 
 /// A format: whether the pane's foreground is one of the shells. Its name, between two bars, is the pattern.
@@ -153,10 +159,10 @@ mod tests {
                 assert!(balanced(line) && line.matches('\'').count() == quotes && line.matches('\n').count() == 1, "{line}");
                 assert_eq!(line.contains("pane_current_command"), shells.is_some());
             }
-            assert!(balanced(&target.is_free()) && target.is_free().contains(",%3 12 00000}"));
+            assert!(balanced(&target.is_free()) && target.is_free().contains(",1 12 00000}"));
             let is_free = Target { cursor: Some(Cursor { x: 7, y: 2 }), ..target }.is_free();
-            assert!(balanced(&is_free) && is_free.ends_with(" #{cursor_x}.#{cursor_y},%3 12 00000 7.2}"), "{is_free}");
-            assert!(balanced(&target.why()) && target.why().contains("#{pane_id},%%3}"));
+            assert!(balanced(&is_free) && is_free.ends_with(" #{cursor_x}.#{cursor_y},1 12 00000 7.2}"), "{is_free}");
+            assert!(balanced(&target.why()) && !target.why().contains('%'));
         }
     }
 

@@ -7,6 +7,7 @@
 pub mod block;
 mod client;
 pub mod control;
+mod door;
 mod guard;
 pub mod outcome;
 mod pane_lock;
