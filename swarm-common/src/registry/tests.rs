@@ -43,7 +43,7 @@ fn ids(agents: &[Agent]) -> Vec<&str> {
 }
 
 fn here(registry: &Registry, number: u32) -> Option<String> {
-    let found = registry.in_pane(Path::new("/tmp/s"), std::process::id(), &format!("%{number}"));
+    let found = registry.in_pane(std::process::id(), &format!("%{number}"));
     found.expect("looked").map(|agent| agent.agent_id)
 }
 
@@ -73,7 +73,7 @@ fn an_agent_is_found_by_its_id_in_any_case_by_its_pane_and_in_the_list_until_it_
     assert_eq!(ids(&all(&registry)), ["Agent-1", "b"]);
     assert_eq!(here(&registry, 3), Some("Agent-1".into()));
     assert_eq!(here(&registry, 4), None);
-    assert_eq!(registry.in_pane(Path::new("/tmp/other"), std::process::id(), "%3"), Ok(None));
+    assert_eq!(registry.in_pane(1, "%3"), Ok(None));
     assert_eq!(registry.exists(), Ok(true));
     assert_eq!(registry.remove("AGENT-1"), Ok(true));
     assert_eq!((registry.remove("agent-1"), here(&registry, 3)), (Ok(false), None));
