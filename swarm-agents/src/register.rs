@@ -24,6 +24,8 @@ pub struct Found {
     pub process: Option<Process>,
     /// What kind of agent CLI that is.
     pub kind: Option<String>,
+    /// How it can be reached.
+    pub route: Route,
 }
 
 /// What a call says of an agent.
@@ -83,11 +85,11 @@ pub fn register(options: cli::Register) -> Result<Exit, Failure> {
 /// The record that this makes of the one before. Where an agent is, is found anew each time; what it is stays unless something else is said.
 pub fn agent(said: Said, found: Found, old: Option<Agent>, now: Timestamp) -> Agent {
     let Said { agent_id, route, shell_ok, kind, groups, description } = said;
-    let Found { pane, process, kind: found_kind } = found;
+    let Found { pane, process, kind: found_kind, route: found_route } = found;
     let new = Agent::new(&agent_id, now);
     let old = old.unwrap_or_else(|| new.clone());
     Agent {
-        route: route.unwrap_or(if pane.is_some() { Route::Pane } else { Route::Inbox }),
+        route: route.unwrap_or(found_route),
         pane,
         process,
         kind: kind.or(found_kind).or(old.kind),
@@ -152,11 +154,13 @@ fn found(options: &cli::Register, route: Option<Route>, config: &Config) -> Resu
         (None, Some(inside)) => here(&inside, route, config)?,
         (None, None) => {
             let (process, kind) = parted(process::above(&look()?, std::process::id(), &config.agents.names));
-            Found { pane: None, process, kind }
+            Found { pane: None, process, kind, route: Route::Inbox }
         }
     };
-    // Of a process that was named, nobody knows what it is.
-    Ok(if given.is_some() { Found { process: given, ..found } } else { found })
+    Ok(match given {
+        Some(given) if found.process.as_ref() != Some(&given) => Found { process: Some(given), kind: None, ..found },
+        _ => found,
+    })
 }
 
 /// What runs in a pane: the agent CLI in it, else its own process.
@@ -166,27 +170,27 @@ fn found(options: &cli::Register, route: Option<Route>, config: &Config) -> Resu
 pub fn in_pane(pane: Pane, config: &Agents) -> Result<Found, Failure> {
     let (process, kind) = parted(process::below(&look()?, pane.pid, &config.names));
     let process = process.or_else(|| Process::of(pane.pid).ok().flatten());
-    Ok(Found { pane: Some(pane), process, kind })
+    Ok(Found { pane: Some(pane), process, kind, route: Route::Pane })
 }
 
 /// The pane that this call is made in, and the agent CLI that it comes from.
 fn here(inside: &Inside, route: Option<Route>, config: &Config) -> Result<Found, Failure> {
     let (address, id) = (Address::own(), inside.pane_id.as_deref().unwrap_or_default());
     let processes = look()?;
-    let pane = match pane::ask(&config.tmux, &address, id) {
-        Ok(pane) => Some(pane),
+    let (pane, can) = match pane::ask(&config.tmux, &address, id) {
+        Ok(pane) => (Some(pane), Route::Pane),
         Err(failure) if matches!(route, Some(Route::Pane | Route::Wake)) => return Err(failure),
         // An agent in a sandbox, which may not reach tmux's socket.
         Err(failure) => {
             if route.is_none() {
                 exit::say(NAME, &format!("{}; so it reads its messages itself (the route inbox)", failure.what));
             }
-            beheld(&processes, inside)
+            (beheld(&processes, inside), Route::Inbox)
         }
     };
     let (process, kind) = parted(process::above(&processes, std::process::id(), &config.agents.names));
     let of_pane = || pane.as_ref().and_then(|pane| Process::of(pane.pid).ok().flatten());
-    Ok(Found { process: process.or_else(of_pane), pane, kind })
+    Ok(Found { process: process.or_else(of_pane), pane, kind, route: can })
 }
 
 /// This pane without a word from tmux: what tmux started in it is the process above this one whose parent is the server.
