@@ -19,7 +19,7 @@ pub const DEADLINE: Duration = Duration::from_secs(60);
 /// The binary, with nothing of the caller's swarm in its environment.
 pub fn tail(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_swarm-tail"));
-    command.args(args).env_remove("SWARM_STORE").env_remove("SWARM_AGENT").env_remove("TMUX_PANE").env("TZ", "UTC");
+    command.args(args).env_remove("SWARM_STORE").env_remove("SWARM_AGENT").env_remove("TMUX").env_remove("TMUX_PANE").env("TZ", "UTC");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
