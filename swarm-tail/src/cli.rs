@@ -93,8 +93,16 @@ pub const TOOL: Tool = Tool {
             short: None,
             value: Some("ID"),
             group: MINE,
-            help: "who I am (default: $SWARM_AGENT)",
-            man: "Whose inbox it is. Without it: $SWARM_AGENT.",
+            help: "who I am (default: $SWARM_AGENT, the pane's agent)",
+            man: "Whose inbox it is. Without it: $SWARM_AGENT, else the agent that this tmux pane is registered to.",
+        },
+        Opt {
+            long: "force",
+            short: None,
+            value: None,
+            group: MINE,
+            help: "read it though this pane is another agent's",
+            man: "Read an inbox in a tmux pane that is registered to another agent. Only to look (--peek, --count) needs no force.",
         },
         Opt {
             long: "count",
@@ -175,6 +183,8 @@ pub enum Reader {
     Inbox {
         /// What `--as` says.
         given: Option<String>,
+        /// Though the pane is another agent's.
+        force: bool,
     },
 }
 
@@ -213,7 +223,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<Exit, Failure> {
 pub fn request(given: Vec<Given>) -> Result<Request, Failure> {
     let mut wanted = Wanted::default();
     let (mut lines, mut cursor, mut identity, mut store, mut files) = (None, None, None, None, Vec::new());
-    let (mut is_inbox, mut is_peek) = (false, false);
+    let (mut is_inbox, mut is_peek, mut is_forced) = (false, false, false);
     let mut now = None;
     // Which options are only for the journal.
     let mut of_journal = None;
@@ -237,6 +247,7 @@ pub fn request(given: Vec<Given>) -> Result<Request, Failure> {
             "peek" => is_peek = true,
             "inbox" => is_inbox = true,
             "as" => identity = Some(options::text(name, value)?),
+            "force" => is_forced = true,
             "count" => wanted.is_counted = true,
             "limit" => wanted.records_max = Some(options::number(name, value)?),
             "max-bytes" => wanted.bytes_max = Some(options::number(name, value)?),
@@ -259,15 +270,16 @@ pub fn request(given: Vec<Given>) -> Result<Request, Failure> {
     wanted.reader = match (cursor, is_inbox) {
         (Some(_), true) => return Err(Failure::wrong("--inbox has a cursor of its own: not with --cursor")),
         (Some(name), false) => Some((Reader::Cursor(name), peek)),
-        (None, true) => Some((Reader::Inbox { given: identity.take() }, peek)),
+        (None, true) => Some((Reader::Inbox { given: identity.take(), force: is_forced }, peek)),
         (None, false) => None,
     };
-    check_reader(&wanted, is_begun, is_peek, identity.is_some())?;
+    let of_inbox = identity.map(|_| "as").or(is_forced.then_some("force"));
+    check_reader(&wanted, is_begun, is_peek, of_inbox)?;
     Ok(Request::Journal { wanted, store })
 }
 
 /// Refuses what a reader cannot have, and what only one can.
-fn check_reader(wanted: &Wanted, is_begun: bool, is_peek: bool, has_identity: bool) -> Result<(), Failure> {
+fn check_reader(wanted: &Wanted, is_begun: bool, is_peek: bool, of_inbox: Option<&str>) -> Result<(), Failure> {
     let is_capped = wanted.records_max.is_some() || wanted.bytes_max.is_some();
     match &wanted.reader {
         Some((Reader::Cursor(_), _)) if is_begun => {
@@ -289,9 +301,13 @@ fn check_reader(wanted: &Wanted, is_begun: bool, is_peek: bool, has_identity: bo
             Err(Failure::wrong("--count counts an inbox")
                 .hint("swarm-tail --inbox --count\nany records:  swarm-tail | swarm-filter --count"))
         }
-        _ if has_identity => Err(Failure::wrong("--as says whose inbox it is").hint("swarm-tail --inbox --as ID")),
-        None if is_peek => Err(Failure::wrong("--peek without a cursor").hint("--cursor NAME --peek, or --inbox --peek")),
-        _ => Ok(()),
+        reader => match of_inbox {
+            Some(option) => Err(Failure::wrong(format!("--{option} is for --inbox")).hint("swarm-tail --inbox --as ID")),
+            None if reader.is_none() && is_peek => {
+                Err(Failure::wrong("--peek without a cursor").hint("--cursor NAME --peek, or --inbox --peek"))
+            }
+            None => Ok(()),
+        },
     }
 }
 

@@ -212,7 +212,7 @@ mod tests {
     /// What the man page says, by another parser and a record as a whole: `None` where it is no record.
     fn oracle(line: &str, me: &str, all_from_seq: u64, seq: u64) -> Option<bool> {
         let record: Json = serde_json::from_str(line).ok()?;
-        let is_me = |id: &Json| id.as_str().is_some_and(|id| id.to_ascii_lowercase() == me.to_ascii_lowercase());
+        let is_me = |id: &Json| id.as_str().is_some_and(|id| id.eq_ignore_ascii_case(me));
         let recipients = match record.get("recipients") {
             None => return Some(false),
             Some(recipients) => recipients.as_array()?,

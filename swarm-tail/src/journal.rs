@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use swarm_common::cursor::{self, Cursor};
-use swarm_common::exit::{Exit, Failure, say};
+use swarm_common::exit::{self, Exit, Failure, say};
 use swarm_common::identity;
 use swarm_common::journal::{Journal, Reader, Step};
 use swarm_common::ndjson::{self, Out};
 use swarm_common::platform::{Watch, Woken};
+use swarm_common::registry::Registry;
 use swarm_common::store::Store;
 use swarm_common::text;
 
@@ -52,9 +53,11 @@ pub fn print(store: &Store, wanted: &Wanted, out: Out) -> Result<Exit, Failure> 
         Some((reader, peek)) => {
             let (name, inbox) = match reader {
                 cli::Reader::Cursor(name) => (name.clone(), None),
-                cli::Reader::Inbox { given } => {
-                    let me = identity::own(given.as_deref())?.ok_or_else(identity::unknown)?;
-                    (cursor::of_inbox(&me), Some(Inbox::of(&me, 0)))
+                cli::Reader::Inbox { given, force } => {
+                    // To look is free; to mark another's messages as read is not.
+                    let is_free = *force || *peek == Peek::Yes;
+                    let (me, _) = identity::who(store, given.as_deref(), is_free)?.known()?;
+                    (cursor::of_inbox(&me), Some(Inbox::of(&me, all_from(store, &journal, &me)?)))
                 }
             };
             let cursor = open(store, &name, *peek, inbox.as_ref())?;
@@ -87,6 +90,19 @@ pub fn print(store: &Store, wanted: &Wanted, out: Out) -> Result<Exit, Failure> 
         faults,
     }
     .run(watch)
+}
+
+/// The seq from which on what is sent to everybody is for this agent too: it was not there before it was registered.
+fn all_from(store: &Store, journal: &Journal, me: &str) -> Result<u64, Failure> {
+    match Registry::of(store).get(me) {
+        Ok(None) => Ok(0),
+        Ok(Some(agent)) => journal.first_since(agent.registered_at),
+        // Messages too many are better than an agent that cannot read any.
+        Err(failure) => {
+            exit::tell(NAME, &failure);
+            Ok(0)
+        }
+    }
 }
 
 fn open(store: &Store, name: &str, peek: Peek, inbox: Option<&Inbox>) -> Result<Cursor, Failure> {
@@ -297,7 +313,7 @@ impl Session {
 
     fn tell_remaining(&mut self) -> Result<(), Failure> {
         if let Some(inbox) = &mut self.inbox {
-            let how = if self.is_moved { "the next call goes on with them" } else { "a larger cap shows them" };
+            let how = if self.is_moved { "call again" } else { "a larger cap shows them" };
             if let Some(remain) = inbox.remain(&mut self.journal.read_from(self.next_seq)?)? {
                 say(NAME, &format!("{remain}: {how}"));
             }
