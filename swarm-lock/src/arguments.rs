@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use swarm_common::exit::Failure;
 use swarm_common::platform::Process;
-use swarm_common::{identity, time};
+use swarm_common::time;
 
-use crate::cli::{self, Caller};
+use crate::cli;
 use crate::place;
 
 /// The shortest span of a lease.
@@ -19,14 +19,6 @@ const TTL_MIN: Duration = Duration::from_millis(1);
 const TTL_MAX: Duration = Duration::from_secs(30 * 86_400);
 /// The longest reason.
 pub const REASON_BYTES_MAX: usize = 500;
-
-/// Who calls.
-///
-/// # Errors
-/// Status 2 when nobody said it.
-pub fn own(caller: &Caller) -> Result<String, Failure> {
-    identity::said(caller.own.as_deref())?.ok_or_else(identity::unknown)
-}
 
 /// The span of a lease.
 ///

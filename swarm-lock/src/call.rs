@@ -9,9 +9,9 @@ const REPEATED_MAX: usize = 5;
 
 /// `acquire` once more, in the queue.
 pub fn acquire(options: &cli::Acquire) -> String {
-    let cli::Acquire { paths, asking, pid, names, caller } = options;
+    let cli::Acquire { paths, asking, pid, names, insist, caller } = options;
     let call = Call::new("acquire --wait=5m").asking(asking).value("--pid", pid.map(|pid| pid.to_string()).as_deref());
-    let call = call.switch("-0", names.null).caller(caller);
+    let call = call.switch("-0", names.null).switch("--force", insist.force).caller(caller);
     // Else it would be an option.
     let is_dashed = paths.iter().any(|path| path.to_str().is_some_and(|path| path.starts_with('-') && path != "-"));
     call.switch("--", is_dashed).words(paths).0
@@ -19,8 +19,15 @@ pub fn acquire(options: &cli::Acquire) -> String {
 
 /// `run` once more, in the queue.
 pub fn run(options: &cli::Run) -> String {
-    let cli::Run { paths, asking, caller, command } = options;
-    Call::new("run --wait=5m").asking(asking).caller(caller).words(paths).switch("--", true).words(command).0
+    let cli::Run { paths, asking, insist, caller, command } = options;
+    Call::new("run --wait=5m")
+        .asking(asking)
+        .switch("--force", insist.force)
+        .caller(caller)
+        .words(paths)
+        .switch("--", true)
+        .words(command)
+        .0
 }
 
 /// What takes away a grant by its token, or what was named by this argument.

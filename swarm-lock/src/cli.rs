@@ -75,13 +75,27 @@ pub enum Command {
 /// Who calls, and in which swarm.
 #[derive(Clone, Debug, Args)]
 pub struct Caller {
-    /// who I am (default: $SWARM_AGENT)
-    #[arg(long = "as", value_name = "ID", help_heading = WHO, long_help = "Who I am. Without it: $SWARM_AGENT.")]
+    /// who I am (default: $SWARM_AGENT, else this pane's agent)
+    #[arg(
+        long = "as",
+        value_name = "ID",
+        help_heading = WHO,
+        long_help = "Who I am. Without it: $SWARM_AGENT, else the agent that is registered in this tmux pane (see swarm-agents(1)). To be another than that one \
+                     is refused."
+    )]
     pub own: Option<String>,
 
     #[command(flatten)]
     #[allow(missing_docs)]
     pub place: Place,
+}
+
+/// In another's name.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Insist {
+    /// be another than this pane's agent all the same
+    #[arg(long, help_heading = WHO, long_help = "Be another than the agent that is registered in this tmux pane all the same. The journal says who did it, in forced_by.")]
+    pub force: bool,
 }
 
 /// In which swarm.
@@ -204,6 +218,10 @@ pub struct Acquire {
 
     #[command(flatten)]
     #[allow(missing_docs)]
+    pub insist: Insist,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
     pub caller: Caller,
 }
 
@@ -244,7 +262,8 @@ pub struct Release {
         long,
         requires = "reason",
         help_heading = WHAT,
-        long_help = "Take away what another holds. The journal has it as STOLEN, and its holder is told at its next call. Needs --reason."
+        long_help = "Take away what another holds. The journal has it as STOLEN, and its holder is told at its next call. Needs --reason. Also to be another than \
+                     the agent that is registered in this tmux pane: the journal says who did it, in forced_by."
     )]
     pub force: bool,
 
@@ -271,6 +290,10 @@ pub struct Renew {
 
     #[command(flatten)]
     #[allow(missing_docs)]
+    pub insist: Insist,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
     pub caller: Caller,
 }
 
@@ -288,6 +311,10 @@ pub struct Run {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub asking: Asking,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub insist: Insist,
 
     #[command(flatten)]
     #[allow(missing_docs)]

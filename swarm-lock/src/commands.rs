@@ -11,7 +11,7 @@ use swarm_common::store::Store;
 use swarm_common::{identity, time};
 
 use crate::answer;
-use crate::arguments::{given, limit, living, own, reason, ttl};
+use crate::arguments::{given, limit, living, reason, ttl};
 use crate::call;
 use crate::cli::{self, Asking, Caller, Chosen, Command, NAME};
 use crate::conflict::{Conflict, Why};
@@ -59,6 +59,17 @@ impl Swarm {
     /// As [`Store::open`].
     pub fn open(options: &cli::Place) -> Result<Swarm, Failure> {
         Swarm::of(&Store::open(options.store.as_deref())?)
+    }
+
+    /// The same for who takes part under a name: whose is the second. With `force` it may be another's than the pane's.
+    ///
+    /// # Errors
+    /// As [`Store::open`] and [`identity::who`]; status 2 too where nothing says who calls.
+    pub fn open_as(caller: &Caller, force: bool) -> Result<(Swarm, String), Failure> {
+        let store = Store::open(caller.place.store.as_deref())?;
+        let (agent_id, forced_by) = identity::who(&store, caller.own.as_deref(), force)?.known()?;
+        let Swarm { place, leases } = Swarm::of(&store)?;
+        Ok((Swarm { place, leases: leases.forced_by(forced_by) }, agent_id))
     }
 
     /// The same for who only looks: nothing is made. None where there is no store yet.
@@ -139,8 +150,7 @@ fn patterns(place: &Place, paths: &[OsString], is_literal: bool) -> Result<Vec<P
 }
 
 fn acquire(options: cli::Acquire) -> Result<Exit, Failure> {
-    let cli::Acquire { paths, asking, pid, names, caller } = &options;
-    let agent_id = own(caller)?;
+    let cli::Acquire { paths, asking, pid, names, insist, caller } = &options;
     let wait = limit(asking.wait.as_ref(), paths)?;
     let tie = pid.map(living).transpose()?;
     let paths = given(paths.clone(), names)?;
@@ -148,7 +158,7 @@ fn acquire(options: cli::Acquire) -> Result<Exit, Failure> {
         exit::say(NAME, "no paths on standard input: nothing to acquire");
         return Ok(Exit::Yes);
     }
-    let swarm = Swarm::open(&caller.place)?;
+    let (swarm, agent_id) = Swarm::open_as(caller, insist.force)?;
     let request = request(&swarm.place, agent_id, asking, &paths, tie)?;
     let since = Instant::now();
     let mut out = Out::stdout()?;
@@ -226,12 +236,11 @@ pub fn check_typed(paths: &[OsString]) -> Result<(), Failure> {
 
 fn release(options: cli::Release) -> Result<Exit, Failure> {
     let cli::Release { mut chosen, force, reason: why, caller } = options;
-    let agent_id = own(&caller)?;
     let why = reason(why.as_deref())?;
     if force && why.trim().is_empty() {
         return Err(Failure::wrong("--reason has an empty value").hint("its holder is shown it"));
     }
-    let swarm = Swarm::open(&caller.place)?;
+    let (swarm, agent_id) = Swarm::open_as(&caller, force)?;
     if read_in(&mut chosen)? && chosen.paths.is_empty() {
         exit::say(NAME, "no paths on standard input: nothing to give back");
         return Ok(Exit::Yes);
@@ -245,10 +254,9 @@ fn release(options: cli::Release) -> Result<Exit, Failure> {
 }
 
 fn renew(options: cli::Renew) -> Result<Exit, Failure> {
-    let cli::Renew { mut chosen, span, caller } = options;
-    let agent_id = own(&caller)?;
+    let cli::Renew { mut chosen, span, insist, caller } = options;
     let ttl = ttl(&span.ttl)?;
-    let swarm = Swarm::open(&caller.place)?;
+    let (swarm, agent_id) = Swarm::open_as(&caller, insist.force)?;
     if read_in(&mut chosen)? && chosen.paths.is_empty() {
         exit::say(NAME, "no paths on standard input: nothing to prolong");
         return Ok(Exit::Yes);
@@ -311,8 +319,11 @@ fn finish(agent_id: &str, done: &Done, status: &str, forcing: Option<&Caller>, c
 fn who(options: cli::Who) -> Result<Exit, Failure> {
     let cli::Who { paths, shared, reading, names, caller } = options;
     let paths = given(paths, &names)?;
-    let agent_id = identity::said(caller.own.as_deref())?;
-    let Some(swarm) = Swarm::look(&caller.place)? else { return Ok(Exit::Yes) };
+    identity::said(caller.own.as_deref())?;
+    let Some(store) = Store::open_to_read(caller.place.store.as_deref())? else { return Ok(Exit::Yes) };
+    // Who only asks may ask for anybody.
+    let agent_id = identity::who(&store, caller.own.as_deref(), true)?.own;
+    let swarm = Swarm::of(&store)?;
     let patterns = patterns(&swarm.place, &paths, reading.literal)?;
     let conflicts = swarm.leases.who(agent_id.as_deref(), mode(shared), &patterns)?;
     stays(print(&mut Out::stdout()?, "held", &conflicts), if conflicts.is_empty() { Exit::Yes } else { Exit::No })

@@ -33,12 +33,16 @@ pub struct Event<'a> {
 }
 
 impl Event<'_> {
-    /// The record. Those who lost a lease are its recipients; the rest is for whoever looks.
-    pub fn draft(&self, ids: &mut Ids) -> Draft {
+    /// The record. Those who lost a lease are its recipients; the rest is for whoever looks. `forced_by` did it in its sender's name.
+    pub fn draft(&self, forced_by: Option<&str>, ids: &mut Ids) -> Draft {
         let Event { msg_type, agent_id, by, token, mode, paths, expires_at, reason } = self;
         let sender_id = by.unwrap_or(agent_id);
         let mut body = format!("\"msg_type\":\"{msg_type}\",\"sender_id\":").into_bytes();
         json::write_string(sender_id, &mut body);
+        if let Some(forced_by) = forced_by {
+            body.extend_from_slice(b",\"forced_by\":");
+            json::write_string(forced_by, &mut body);
+        }
         if matches!(*msg_type, "EXPIRED" | "STOLEN") {
             body.extend_from_slice(b",\"recipients\":[");
             json::write_string(agent_id, &mut body);

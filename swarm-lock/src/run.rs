@@ -57,11 +57,10 @@ pub fn shim(gate: &OsStr, parent: &OsStr, command: &[OsString]) -> ExitCode {
 
 /// How the command ended; none where it was not started, for the lease was not granted.
 fn hold(options: &cli::Run) -> Result<Option<ExitStatus>, Failure> {
-    let cli::Run { paths, asking, caller, command } = options;
-    let agent_id = arguments::own(caller)?;
+    let cli::Run { paths, asking, insist, caller, command } = options;
     commands::check_typed(paths)?;
     let limit = arguments::limit(asking.wait.as_ref(), paths)?;
-    let swarm = Swarm::open(&caller.place)?;
+    let (swarm, agent_id) = Swarm::open_as(caller, insist.force)?;
     let mut request = commands::request(&swarm.place, agent_id, asking, paths, None)?;
     if request.ttl < TTL_MIN {
         return Err(Failure::wrong(format!("--ttl {}: at least 1s, to be renewed in time", asking.span.ttl)));

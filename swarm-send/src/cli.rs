@@ -98,21 +98,23 @@ pub struct Options {
     )]
     pub id: Option<String>,
 
-    /// who I am (default: $SWARM_AGENT)
+    /// who I am (default: $SWARM_AGENT, else this pane's agent)
     #[arg(
         long = "as",
         value_name = "ID",
         help_heading = WHO,
-        long_help = "Who I am. Without it: $SWARM_AGENT. A record on standard input brings its own sender_id where neither is set; where one \
-                     is, another's sender_id is refused."
+        long_help = "Who I am. Without it: $SWARM_AGENT, else the agent that is registered in this tmux pane (see swarm-agents(1)); to be another than that \
+                     one is refused. A record on standard input brings its own sender_id where none of the three says it; where one does, another's \
+                     sender_id is refused."
     )]
     pub own: Option<String>,
 
-    /// send a record of another sender all the same; the record says so
+    /// send in another's name all the same; the record says so
     #[arg(
         long,
         help_heading = WHO,
-        long_help = "Send records that name another sender than me all the same. The record then says who did it, in forced_by."
+        long_help = "Send records that name another sender than me all the same, or be another than this pane's agent. The record then says who did it, in \
+                     forced_by."
     )]
     pub force: bool,
 

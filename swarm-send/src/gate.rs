@@ -1,23 +1,23 @@
 //! Whether a message may go: whose it is, and what it may be. No store here.
 
 use swarm_common::exit::Failure;
-use swarm_common::identity;
+use swarm_common::identity::{self, Identity};
 use swarm_common::message::{Accepted, Ids, Message};
 
 use crate::answer::Refusal;
 
 /// What every message of a call has to pass.
 pub struct Gate {
-    own: Option<String>,
+    identity: Identity,
     is_forced: bool,
     defaults: Message,
     ids: Ids,
 }
 
 impl Gate {
-    /// For messages of `own`, filled up from `defaults`.
-    pub fn new(own: Option<String>, is_forced: bool, defaults: Message) -> Gate {
-        Gate { own, is_forced, defaults, ids: Ids::default() }
+    /// For messages of whoever calls, filled up from `defaults`.
+    pub fn new(identity: Identity, is_forced: bool, defaults: Message) -> Gate {
+        Gate { identity, is_forced, defaults, ids: Ids::default() }
     }
 
     /// Lets a message through, ready to be stored.
@@ -32,16 +32,20 @@ impl Gate {
 
     /// Puts the sender's name on it.
     fn sign(&self, message: &mut Message) -> Result<(), Failure> {
-        let Some(own) = &self.own else { return Ok(()) };
+        let Identity { own: Some(own), forced_by } = &self.identity else { return Ok(()) };
         match &message.sender_id {
             Some(other) if !identity::is_same(other, own) => {
                 if !self.is_forced {
                     return Err(Failure::wrong(format!("sender_id is '{other}', and you are '{own}'"))
                         .hint("leave sender_id out; or --force sends it in that name, and says so in the record"));
                 }
-                message.forced_by = Some(own.clone());
+                // Who did it is the pane's agent, whatever it calls itself.
+                message.forced_by = Some(forced_by.as_ref().unwrap_or(own).clone());
             }
-            _ => message.sender_id = Some(own.clone()),
+            _ => {
+                message.sender_id = Some(own.clone());
+                message.forced_by = forced_by.clone();
+            }
         }
         Ok(())
     }

@@ -40,8 +40,8 @@ pub fn send(request: Request) -> Result<Exit, Failure> {
         );
     }
     let store = Store::open(request.store.as_deref())?;
-    let own = identity::said(request.own.as_deref())?;
-    let mut gate = Gate::new(own, request.is_forced, request.defaults);
+    let identity = identity::who(&store, request.own.as_deref(), request.is_forced)?;
+    let mut gate = Gate::new(identity, request.is_forced, request.defaults);
     let batch = Batch::new(Quota::of(&store)?, request.is_strict);
     let mut answers = Answers::to(if request.is_quiet { None } else { Some(Out::stdout()?) });
     match request.input {

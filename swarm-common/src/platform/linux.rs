@@ -1,5 +1,7 @@
 //! Linux.
 
+mod processes;
+
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -13,12 +15,14 @@ use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, FcntlArg, fallocate, fcntl};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 use nix::sys::prctl::set_pdeathsig;
-use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::statfs::{Statfs, fstatfs, statfs};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{Pid, getppid, read};
+
+pub(super) use processes::{arguments, process_start, processes};
 
 use super::signals::Caught;
 use super::watch::{Change, Drained, NameChange};
@@ -71,42 +75,6 @@ pub fn boot_id() -> io::Result<String> {
 /// What renameat2(2) answers; ENOENT where one of them is not there, EINVAL where the file system cannot do that.
 pub fn exchange(one: &Path, other: &Path) -> io::Result<()> {
     Ok(rustix::fs::renameat_with(rustix::fs::CWD, one, rustix::fs::CWD, other, rustix::fs::RenameFlags::EXCHANGE)?)
-}
-
-/// When a process began, in ticks since the boot; `None` when no living one has that pid.
-///
-/// # Errors
-/// When `/proc` is not there, speaks of another pid namespace, or hides that process.
-pub(super) fn process_start(pid: u32) -> io::Result<Option<String>> {
-    let Some(raw) = i32::try_from(pid).ok().filter(|&pid| pid > 0) else { return Ok(None) };
-    // Without it every process would seem gone. One that was mounted for another namespace (`unshare -p` alone) shows strangers.
-    if fs::read_link("/proc/self")?.as_os_str().as_bytes() != std::process::id().to_string().as_bytes() {
-        return Err(io::Error::other("/proc shows another pid namespace"));
-    }
-    match fs::read(format!("/proc/{pid}/stat")) {
-        Ok(stat) => living_since(&stat).ok_or_else(|| io::Error::other(format!("/proc/{pid}/stat is not what proc(5) says"))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(Errno::ESRCH as i32) => {
-            // Mounted with hidepid=2 it does not show the processes of others, which kill(2) knows all the same.
-            if kill(Pid::from_raw(raw), None) == Err(Errno::ESRCH) { Ok(None) } else { Err(error) }
-        }
-        Err(error) => Err(error),
-    }
-}
-
-/// The start in a line of `/proc/PID/stat`, `Some(None)` when that process has ended; `None` when it is no such line.
-fn living_since(stat: &[u8]) -> Option<Option<String>> {
-    // The name may hold anything, parentheses and what is not UTF-8 too: the fields begin after the last one.
-    let fields = stat.get(memchr::memrchr(b')', stat)? + 1..)?;
-    let fields: Vec<&str> = std::str::from_utf8(fields).ok()?.split_ascii_whitespace().collect();
-    // Fields 3, 20 and 22 of proc(5).
-    let (state, threads, start) = (*fields.first()?, *fields.get(17)?, *fields.get(19)?);
-    let has_ended = match state {
-        "X" | "x" => true,
-        // A main thread that ended before the others looks like that, and its process lives.
-        "Z" => threads.parse::<u32>().ok()? <= 1,
-        _ => false,
-    };
-    Some((!has_ended).then(|| start.to_string()))
 }
 
 /// The pid namespace of this process; `None` where the kernel has none.
@@ -446,22 +414,5 @@ mod tests {
         let file = tempfile::tempfile().expect("a file");
         reserve(&file, 0, 100_000).expect("reserved");
         assert_eq!(file.metadata().expect("known").len(), 0);
-    }
-
-    #[test]
-    fn a_process_may_call_itself_anything() {
-        let rest =
-            |state: &str, threads: u32| format!(" {state} 1 7 7 0 -1 4194560 1 0 0 0 2 3 0 0 20 0 {threads} 0 4711 9 9\n").into_bytes();
-        let began = || Some(Some("4711".to_string()));
-        for name in [&b"sleep"[..], b"a b", b"x) Z 1 (", b") ", b"", b"\xff\n\x1b"] {
-            let line = |rest: Vec<u8>| [&b"7 ("[..], name, b")", &rest].concat();
-            assert_eq!(living_since(&line(rest("S", 1))), began(), "{name:?}");
-            assert_eq!(living_since(&line(rest("Z", 1))), Some(None), "{name:?}");
-        }
-        assert_eq!(living_since(&[&b"7 (a)"[..], &rest("Z", 2)].concat()), began(), "its main thread has ended, and others go on");
-        assert_eq!(living_since(&[&b"7 (a)"[..], &rest("X", 0)].concat()), Some(None));
-        for garbage in ["", "7 (a)", "7 (a) S 1 2", "no parentheses"] {
-            assert_eq!(living_since(garbage.as_bytes()), None, "{garbage}");
-        }
     }
 }

@@ -1,6 +1,8 @@
 //! macOS.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -19,6 +21,7 @@ use nix::unistd::{getpgrp, getppid, tcgetpgrp};
 use signal_hook::{flag, low_level};
 
 use super::signals::Caught;
+use super::table::Row;
 use super::watch::{Drained, NameChange};
 
 /// Not without unsafe code here; who asks renames instead.
@@ -73,6 +76,49 @@ pub(super) fn process_start(pid: u32) -> io::Result<Option<String>> {
         None if answer.stderr.is_empty() => Ok(None),
         None => Err(io::Error::other("ps does not tell when a process began")),
     }
+}
+
+/// All living processes, in no order, with their command lines.
+///
+/// # Errors
+/// When they cannot be asked for.
+pub(super) fn processes() -> io::Result<Vec<Row>> {
+    let ps = |columns: &[&str]| -> io::Result<String> {
+        let mut ps = Command::new("/bin/ps");
+        ps.arg("-axww").args(columns.iter().flat_map(|column| ["-o", column])).env("LC_ALL", "C").env("TZ", "UTC0");
+        Ok(String::from_utf8_lossy(&ps.output()?.stdout).into_owned())
+    };
+    // Twice, for both a name and a command line may hold spaces, and so have to be the last column.
+    let lines = ps(&["pid=", "args="])?;
+    let arguments: HashMap<u32, Vec<OsString>> = lines.lines().filter_map(arguments_in).collect();
+    let lines = ps(&["pid=", "ppid=", "pgid=", "tpgid=", "tty=", "stat=", "lstart=", "ucomm="])?;
+    Ok(lines.lines().filter_map(|line| row_in(line, &arguments)).collect())
+}
+
+/// `  501 node /usr/bin/codex`
+fn arguments_in(line: &str) -> Option<(u32, Vec<OsString>)> {
+    let mut words = line.split_whitespace();
+    Some((words.next()?.parse().ok()?, words.map(OsString::from).collect()))
+}
+
+/// `  501     1   501   501 ttys001  S+   Wed Nov 25 02:10:29 2026 node`
+fn row_in(line: &str, arguments: &HashMap<u32, Vec<OsString>>) -> Option<Row> {
+    let mut words = line.split_whitespace();
+    let (pid, parent) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    let (group, foreground) = (words.next()?.parse::<i64>().ok()?, words.next()?.parse::<i64>().ok()?);
+    let (terminal, state) = (words.next()?, words.next()?);
+    let start = words.by_ref().take(5).collect::<Vec<_>>().join(" ");
+    let name = words.collect::<Vec<_>>().join(" ").into();
+    let is_background = terminal != "??" && foreground > 0 && foreground != group;
+    (!state.starts_with('Z')).then(|| Row { pid, parent, start, name, is_background, arguments: arguments.get(&pid).cloned() })
+}
+
+/// They came with [`processes`].
+///
+/// # Errors
+/// Always.
+pub(super) fn arguments(_pid: u32) -> io::Result<Vec<OsString>> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// There is one space of pids.

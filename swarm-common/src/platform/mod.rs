@@ -7,6 +7,7 @@ mod linux;
 mod macos;
 mod process;
 mod signals;
+mod table;
 mod watch;
 
 #[cfg(target_os = "linux")]
@@ -19,6 +20,7 @@ pub use signals::{Caught, Signals};
 pub use system::{
     DirMark, Mark, boot_id, boottime, descriptor, end_with_parent, exchange, own_program, reserve, stopped, sync_data, widen_pipe,
 };
+pub use table::{Processes, Row};
 pub use watch::{Change, NameChange, Watch, Woken};
 
 use std::fs::File;

@@ -172,11 +172,24 @@ impl Watch {
         process: Option<BorrowedFd<'_>>,
         timeout: Option<Duration>,
     ) -> Result<Woken, Failure> {
+        self.wait_or_ends(output, process.as_slice(), timeout)
+    }
+
+    /// As [`Watch::wait_or_end`], for many processes: [`Woken::Ended`] when one of them has.
+    ///
+    /// # Errors
+    /// As [`Watch::wait`].
+    pub fn wait_or_ends(
+        &mut self,
+        output: Option<BorrowedFd<'_>>,
+        processes: &[BorrowedFd<'_>],
+        timeout: Option<Duration>,
+    ) -> Result<Woken, Failure> {
         if std::mem::take(&mut self.is_untold) {
             return Ok(Woken::Changed);
         }
         // No events asked for: an error or a hang-up is always told.
-        self.wait_for(output.map(|output| PollFd::new(output, PollFlags::empty())), process, timeout)
+        self.wait_for(output.map(|output| PollFd::new(output, PollFlags::empty())), processes, timeout)
     }
 
     /// As [`Watch::wait`], or until the output has room, which is told before any change: changes that never end must not keep output back.
@@ -184,15 +197,10 @@ impl Watch {
     /// # Errors
     /// As [`Watch::wait`].
     pub fn wait_for_room(&mut self, output: BorrowedFd<'_>, timeout: Option<Duration>) -> Result<Woken, Failure> {
-        self.wait_for(Some(PollFd::new(output, PollFlags::POLLOUT)), None, timeout)
+        self.wait_for(Some(PollFd::new(output, PollFlags::POLLOUT)), &[], timeout)
     }
 
-    fn wait_for(
-        &mut self,
-        output: Option<PollFd<'_>>,
-        process: Option<BorrowedFd<'_>>,
-        timeout: Option<Duration>,
-    ) -> Result<Woken, Failure> {
+    fn wait_for(&mut self, output: Option<PollFd<'_>>, processes: &[BorrowedFd<'_>], timeout: Option<Duration>) -> Result<Woken, Failure> {
         let limit = match &self.changes {
             Ok(_) => timeout,
             Err(_) => Some(timeout.map_or(POLL_EVERY, |timeout| timeout.min(POLL_EVERY))),
@@ -205,7 +213,7 @@ impl Watch {
             // Rounded up: to wake a little early would be a round more for nothing.
             let left = until.map(|until| until.saturating_duration_since(Instant::now()).as_micros().div_ceil(1000));
             let left = left.map_or(PollTimeout::NONE, |left_ms| PollTimeout::try_from(left_ms).unwrap_or(PollTimeout::MAX));
-            match self.poll(output.clone(), process, left) {
+            match self.poll(output.clone(), processes, left) {
                 Ok([output, ..]) if output == PollFlags::POLLOUT => return Ok(Woken::Room),
                 Ok([output, ..]) if !output.is_empty() => return Ok(Woken::ReaderGone),
                 Ok([_, process, _]) if !process.is_empty() => return Ok(Woken::Ended),
@@ -225,15 +233,18 @@ impl Watch {
         }
     }
 
-    /// What poll(2) says of the output, the process and the changes; nothing of those that are not there.
-    fn poll(&self, output: Option<PollFd<'_>>, process: Option<BorrowedFd<'_>>, left: PollTimeout) -> nix::Result<[PollFlags; 3]> {
+    /// What poll(2) says of the output, of the processes together, and of the changes; nothing of those that are not there.
+    fn poll(&self, output: Option<PollFd<'_>>, processes: &[BorrowedFd<'_>], left: PollTimeout) -> nix::Result<[PollFlags; 3]> {
         let for_input = |fd| PollFd::new(fd, PollFlags::POLLIN);
-        let asked = [output, process.map(for_input), self.changes.as_ref().ok().map(|changes| for_input(changes.fd()))];
-        let is_asked = asked.each_ref().map(Option::is_some);
-        let mut fds: Vec<PollFd<'_>> = asked.into_iter().flatten().collect();
+        let changes = self.changes.as_ref().ok().map(|changes| for_input(changes.fd()));
+        let (is_output, is_changes) = (output.is_some(), changes.is_some());
+        let mut fds: Vec<PollFd<'_>> = output.into_iter().chain(changes).collect();
+        fds.extend(processes.iter().map(|&end| for_input(end)));
         poll(&mut fds, left)?;
         let mut told = fds.iter().map(|fd| fd.revents().unwrap_or(PollFlags::POLLERR));
-        Ok(is_asked.map(|is_asked| if is_asked { told.next() } else { None }.unwrap_or(PollFlags::empty())))
+        let mut next = |is_asked| if is_asked { told.next() } else { None }.unwrap_or(PollFlags::empty());
+        let (output, changes) = (next(is_output), next(is_changes));
+        Ok([output, told.fold(PollFlags::empty(), PollFlags::union), changes])
     }
 
     /// Whether it is time to tell of a close again.

@@ -43,6 +43,11 @@ impl Registry {
         &self.dir
     }
 
+    /// The file of an agent's record, for who watches it.
+    pub fn file(&self, id: &str) -> PathBuf {
+        self.dir.join(format!("{}{ENDING}", id.to_ascii_lowercase()))
+    }
+
     /// True if somebody is registered.
     ///
     /// # Errors
@@ -68,7 +73,7 @@ impl Registry {
         if !identity::is_id(id) {
             return Ok(None);
         }
-        let path = self.path(id);
+        let path = self.file(id);
         match read(&path, id) {
             Ok(Some(Ok(agent))) => Ok(Some(agent)),
             Ok(None) => Ok(None),
@@ -150,7 +155,7 @@ impl Registry {
         for (other, _) in others.iter().filter(|(_, is_ousted)| *is_ousted) {
             self.forget(other)?;
         }
-        let path = self.path(id);
+        let path = self.file(id);
         fs::rename(record, &path).map_err(|error| failed("write", &path, &error))?;
         for (other, _) in others.iter().filter(|(_, is_ousted)| *is_ousted) {
             self.unlist(agent.pane.as_ref(), other);
@@ -167,12 +172,12 @@ impl Registry {
     /// Status 3 when it cannot be removed.
     pub fn remove(&self, id: &str) -> Result<bool, Failure> {
         // A look first: to remove nothing needs no directory, nor one that can be written to.
-        if !identity::is_id(id) || fs::symlink_metadata(self.path(id)).is_err() {
+        if !identity::is_id(id) || fs::symlink_metadata(self.file(id)).is_err() {
             return Ok(false);
         }
         let _lock = self.lock()?;
         let pane = self.get(id).ok().flatten().and_then(|agent| agent.pane);
-        let is_removed = remove_file(&self.path(id)).map_err(|error| failed("remove", &self.path(id), &error))?;
+        let is_removed = remove_file(&self.file(id)).map_err(|error| failed("remove", &self.file(id), &error))?;
         self.unlist(pane.as_ref(), id);
         Ok(is_removed)
     }
@@ -214,15 +219,11 @@ impl Registry {
         if !identity::is_id(id) {
             return Ok(false);
         }
-        let path = self.path(id);
+        let path = self.file(id);
         let file = files::open_if_there(&path).map_err(|error| failed("open", &path, &error))?;
         let Some(file) = file else { return Ok(false) };
         file.set_modified(std::time::SystemTime::now()).map_err(|error| failed("touch", &path, &error))?;
         Ok(true)
-    }
-
-    fn path(&self, id: &str) -> PathBuf {
-        self.dir.join(format!("{}{ENDING}", id.to_ascii_lowercase()))
     }
 
     fn index(&self, server_pid: u32, pane_id: &str) -> PathBuf {
@@ -292,7 +293,7 @@ impl Registry {
 
     /// Removes a record, whose pane is somebody else's business.
     fn forget(&self, id: &str) -> Result<(), Failure> {
-        let path = self.path(id);
+        let path = self.file(id);
         remove_file(&path).map(|_| ()).map_err(|error| failed("remove", &path, &error))
     }
 

@@ -34,6 +34,8 @@ pub struct Leases {
     table: Table,
     /// Where events go; none where they are turned off.
     journal: Option<Journal>,
+    /// Who calls in another's name: the events say so.
+    forced_by: Option<String>,
 }
 
 /// What is asked for.
@@ -149,7 +151,13 @@ pub enum Valid {
 impl Leases {
     /// The leases in a table, whose events go to a journal.
     pub fn new(table: Table, journal: Option<Journal>) -> Leases {
-        Leases { table, journal }
+        Leases { table, journal, forced_by: None }
+    }
+
+    /// The same for who calls in another's name.
+    #[must_use]
+    pub fn forced_by(self, forced_by: Option<String>) -> Leases {
+        Leases { forced_by, ..self }
     }
 
     /// Asks for a lease: all of it or nothing. What one holds already is prolonged, and has the token that it had. `heard` gets what the
@@ -272,7 +280,7 @@ impl Leases {
     }
 
     fn turn<'a>(&'a self, caller: &'a str, note: &'a mut dyn FnMut(&str)) -> Result<Turn<'a>, Failure> {
-        Turn::begin(&self.table, self.journal.as_ref(), caller, note)
+        Turn::begin(&self.table, self.journal.as_ref(), caller, self.forced_by.as_deref(), note)
     }
 }
 

@@ -23,6 +23,8 @@ pub(super) struct Turn<'a> {
     pub(super) events: Vec<Draft>,
     /// Who is here, and hears at once what it lost.
     pub(super) caller: &'a str,
+    /// Who that is in truth, where he calls himself otherwise.
+    pub(super) forced_by: Option<&'a str>,
     pub(super) heard: Vec<Notice>,
 }
 
@@ -39,10 +41,11 @@ impl<'a> Turn<'a> {
         table: &Table,
         journal: Option<&'a Journal>,
         caller: &'a str,
+        forced_by: Option<&'a str>,
         note: &'a mut dyn FnMut(&str),
     ) -> Result<Turn<'a>, Failure> {
         let writer = table.write()?;
-        let mut turn = Turn { writer, journal, note, ids: Ids::default(), events: Vec::new(), caller, heard: Vec::new() };
+        let mut turn = Turn { writer, journal, note, ids: Ids::default(), events: Vec::new(), caller, forced_by, heard: Vec::new() };
         if !caller.is_empty() {
             turn.hear()?;
         }
@@ -136,7 +139,7 @@ impl<'a> Turn<'a> {
             expires_at: None,
             reason: &lease.reason,
         };
-        let event = event.draft(&mut self.ids);
+        let event = event.draft(None, &mut self.ids);
         self.put_down(&[event]);
         self.write_down(lease.token, ended::Why::Expired);
     }
@@ -171,7 +174,7 @@ impl<'a> Turn<'a> {
 
     pub(super) fn tell(&mut self, event: &Event<'_>) {
         if self.journal.is_some() {
-            self.events.push(event.draft(&mut self.ids));
+            self.events.push(event.draft(self.forced_by, &mut self.ids));
         }
     }
 

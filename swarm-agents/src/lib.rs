@@ -1,0 +1,15 @@
+//! `swarm-agents`: who takes part in a swarm, where each is to be found, and whether it is alive.
+//!
+//! The map: [`cli`] is the command line, [`commands`] the short ones of its commands, [`register`] and [`watch`] the two that are more;
+//! [`pane`] asks tmux about one pane, [`answer`] writes a line about an agent. The records are swarm-common's.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
+
+pub mod answer;
+pub mod cli;
+pub mod commands;
+pub mod pane;
+pub mod program;
+pub mod register;
+pub mod tmux;
+pub mod watch;

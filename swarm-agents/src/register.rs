@@ -1,0 +1,143 @@
+//! `register`: finds out where an agent is, and writes it down.
+
+use jiff::Timestamp;
+use swarm_common::exit::{self, Exit, Failure};
+use swarm_common::identity;
+use swarm_common::ndjson::Out;
+use swarm_common::platform::Process;
+use swarm_common::registry::{Agent, Pane, Registry, Route, check_description};
+use swarm_common::store::Store;
+use swarm_common::time;
+
+use crate::cli::{self, NAME};
+use crate::{answer, pane};
+
+/// Where an agent is, as it was found for this call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Its pane.
+    pub pane: Option<Pane>,
+    /// The process that it lives as long as.
+    pub process: Option<Process>,
+    /// What kind of agent CLI that is.
+    pub kind: Option<String>,
+}
+
+/// What a call says of an agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// Its id.
+    pub agent_id: String,
+    /// `--route`
+    pub route: Option<Route>,
+    /// `--shell-ok`
+    pub shell_ok: bool,
+    /// `--kind`
+    pub kind: Option<String>,
+    /// `--group`; `None` leaves them as they were.
+    pub groups: Option<Vec<String>>,
+    /// `--description`; `None` leaves it as it was.
+    pub description: Option<Option<String>>,
+}
+
+/// Registers an agent.
+///
+/// # Errors
+/// Status 1 where an agent that is not gone has its id or its pane, 2 for a wrong call, 3 when the system failed.
+pub fn register(options: cli::Register) -> Result<Exit, Failure> {
+    let said = said(&options)?;
+    let found = found(&options, said.route)?;
+    let store = Store::open(options.place.store.as_deref())?;
+    let (now, mut is_new) = (time::now(), true);
+    let registered = Registry::of(&store).change(&said.agent_id, options.force, |old| {
+        is_new = old.is_none();
+        Ok(agent(said.clone(), found.clone(), old, now))
+    });
+    let agent = match registered {
+        Ok(agent) => agent,
+        Err(failure) => {
+            if failure.exit == Exit::No {
+                let mut out = Out::stdout()?;
+                out.line(&answer::refused(&said.agent_id, &failure.what, &failure.hint)).and_then(|()| out.flush())?;
+            }
+            return Err(failure);
+        }
+    };
+    let mut out = Out::stdout()?;
+    let event = if is_new { "registered" } else { "updated" };
+    out.line(&answer::agent(event, &agent, agent.status(time::now(), store.config().agents.stale_after)))?;
+    out.flush()?;
+    Ok(Exit::Yes)
+}
+
+/// The record that this makes of the one before. Where an agent is, is found anew each time; what it is stays unless something else is said.
+pub fn agent(said: Said, found: Found, old: Option<Agent>, now: Timestamp) -> Agent {
+    let Said { agent_id, route, shell_ok, kind, groups, description } = said;
+    let Found { pane, process, kind: found_kind } = found;
+    let new = Agent::new(&agent_id, now);
+    let old = old.unwrap_or_else(|| new.clone());
+    Agent {
+        route: route.unwrap_or(if pane.is_some() { Route::Pane } else { Route::Inbox }),
+        pane,
+        process,
+        kind: kind.or(found_kind).or(old.kind),
+        shell_ok,
+        groups: groups.unwrap_or(old.groups),
+        description: description.unwrap_or(old.description),
+        registered_at: old.registered_at,
+        ..new
+    }
+}
+
+fn said(options: &cli::Register) -> Result<Said, Failure> {
+    identity::check("agent id", &options.id)?;
+    let route = options
+        .route
+        .as_deref()
+        .map(|word| Route::parse(word).ok_or_else(|| Failure::wrong(format!("--route: '{word}' is no route")).hint("pane, wake or inbox")));
+    if let Some(kind) = &options.kind {
+        identity::check("--kind", kind)?;
+    }
+    let mut groups: Vec<String> = Vec::new();
+    for group in options.group.iter().filter(|group| !group.is_empty()) {
+        identity::check("--group", group)?;
+        if !groups.iter().any(|known| identity::is_same(known, group)) {
+            groups.push(group.clone());
+        }
+    }
+    Ok(Said {
+        agent_id: options.id.clone(),
+        route: route.transpose()?,
+        shell_ok: options.shell_ok,
+        kind: options.kind.clone(),
+        groups: (!options.group.is_empty()).then_some(groups),
+        description: options.description.as_deref().map(check_description).transpose()?,
+    })
+}
+
+/// Looks where the agent is.
+fn found(options: &cli::Register, route: Option<Route>) -> Result<Found, Failure> {
+    let given = options.pid.map(living).transpose()?;
+    let pane = match (&options.pane, pane::own()) {
+        (Some(id), _) => Some(pane::ask(&options.server, id)?),
+        (None, Some(id)) => match pane::ask(&options.server, &id) {
+            Ok(pane) => Some(pane),
+            Err(failure) if matches!(route, Some(Route::Pane | Route::Wake)) => return Err(failure),
+            // An agent in a sandbox, which may not reach tmux's socket.
+            Err(failure) => {
+                exit::say(NAME, &format!("{}: it reads its messages itself (the route inbox)", failure.what));
+                None
+            }
+        },
+        (None, None) => None,
+    };
+    let of_pane = || pane.as_ref().and_then(|pane| Process::of(pane.pid).ok().flatten());
+    let process = given.or_else(of_pane);
+    Ok(Found { pane, process, kind: None })
+}
+
+/// The process that an agent is to live as long as.
+fn living(pid: u32) -> Result<Process, Failure> {
+    let found = Process::of(pid).map_err(|error| Failure::io(format_args!("look for process {pid}"), &error))?;
+    found.ok_or_else(|| Failure::wrong(format!("--pid {pid}: no such process is alive")))
+}
