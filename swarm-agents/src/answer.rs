@@ -2,7 +2,7 @@
 
 use swarm_common::json::Object;
 use swarm_common::platform::Process;
-use swarm_common::registry::{Agent, Pane, Server, Status};
+use swarm_common::registry::{Agent, Server, Status};
 
 /// The agent's line; `event` says what happened, where that is what it tells of.
 pub fn agent(event: &str, agent: &Agent, status: Status) -> Vec<u8> {
@@ -19,11 +19,15 @@ pub fn me(agent_id: &str, by: &str, registered: Option<(&Agent, Status)>) -> Vec
     }
 }
 
+/// A tmux server.
+pub fn server(server: &Server) -> Object {
+    let Server { socket, pid, start, space: _ } = server;
+    Object::new().text("socket", &socket.to_string_lossy()).plain("pid", Some(pid)).text("start", start)
+}
+
 fn about(object: Object, agent: &Agent, status: Status) -> Object {
     let Agent { agent_id: _, route, pane, process, boot: _, kind, shell_ok, groups, description, registered_at, seen_at } = agent;
-    let server = pane.as_ref().map(|Pane { server: Server { socket, pid, start, space: _ }, .. }| {
-        Object::new().text("socket", &socket.to_string_lossy()).plain("pid", Some(pid)).text("start", start)
-    });
+    let server = pane.as_ref().map(|pane| server(&pane.server));
     let object = object
         .text("status", status.word())
         .text("route", route.word())

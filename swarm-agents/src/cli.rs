@@ -7,7 +7,7 @@ use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 use swarm_common::exit::{Exit, Failure};
 use swarm_common::{ndjson, options, platform};
 
-use crate::{commands, register, watch};
+use crate::{commands, discover, doctor, register, watch};
 
 /// The program's name.
 pub const NAME: &str = "swarm-agents";
@@ -60,6 +60,10 @@ pub enum Command {
     Watch(Watch),
     /// forget those who are gone
     Prune(Prune),
+    /// find the agents in tmux panes
+    Discover(Discover),
+    /// what is wrong, and what to do
+    Doctor(Doctor),
 }
 
 /// In which swarm.
@@ -264,6 +268,92 @@ pub struct Prune {
     pub place: Place,
 }
 
+/// Which tmux servers.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Servers {
+    /// the tmux server of this name; may be repeated
+    #[arg(
+        short = 'L',
+        long = "tmux-name",
+        value_name = "NAME",
+        help_heading = WHERE,
+        long_help = "The tmux server of this name, as tmux -L calls it. May be repeated. Without it and -S: the one that this pane belongs to, else tmux's default."
+    )]
+    pub names: Vec<OsString>,
+
+    /// the tmux server behind this socket; may be repeated
+    #[arg(
+        short = 'S',
+        long = "tmux-socket",
+        value_name = "PATH",
+        help_heading = WHERE,
+        long_help = "The tmux server behind this socket, as tmux -S takes it. May be repeated."
+    )]
+    pub sockets: Vec<OsString>,
+}
+
+/// `discover`
+#[derive(Debug, Args)]
+#[command(after_help = "Example:  swarm-agents discover --register --group backend")]
+pub struct Discover {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub servers: Servers,
+
+    /// the other panes too, and why they are none
+    #[arg(long, help_heading = WHERE, long_help = "Show every pane: those in which no agent is found too, with the reason.")]
+    pub all: bool,
+
+    /// take them into the registry
+    #[arg(
+        long,
+        help_heading = WHAT,
+        long_help = "Register what is found. Who is registered in that pane and lives stays as it is; who has ended and was started again in the same pane keeps \
+                     its id, groups and description; the others get the lowest free ids: agent-0, agent-1, and so on."
+    )]
+    pub register: bool,
+
+    /// only show what --register would do
+    #[arg(long, help_heading = WHAT, long_help = "Change nothing, and show what --register would do. So does a call without --register.")]
+    pub dry_run: bool,
+
+    /// a group that the new ones belong to; may be repeated
+    #[arg(
+        short,
+        long,
+        value_name = "NAME",
+        help_heading = WHAT,
+        long_help = "A group that they belong to, those who are registered now. May be repeated. Who keeps an id keeps the groups too, unless this names others."
+    )]
+    pub group: Vec<String>,
+
+    /// how they get their messages: pane, wake or inbox
+    #[arg(
+        long,
+        value_name = "ROUTE",
+        help_heading = WHAT,
+        long_help = "How those who are registered now get their messages, as with register. Without it: pane; who keeps an id keeps the route."
+    )]
+    pub route: Option<String>,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub place: Place,
+}
+
+/// `doctor`
+#[derive(Debug, Args)]
+#[command(after_help = "Example:  swarm-agents doctor | jq 'select(.ok | not)'")]
+pub struct Doctor {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub servers: Servers,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub place: Place,
+}
+
 /// A number, with plain words for what is none.
 fn whole(text: &str) -> Result<u32, &'static str> {
     text.parse().map_err(|_| "not a whole number, or too large a one")
@@ -290,6 +380,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<Exit, Failure> {
             Command::Beat(options) => commands::beat(&options),
             Command::Watch(options) => watch::watch(&options),
             Command::Prune(options) => commands::prune(&options),
+            Command::Discover(options) => discover::discover(&options),
+            Command::Doctor(options) => doctor::doctor(&options),
         },
         Err(error) => told(&error),
     }

@@ -8,7 +8,11 @@
 pub mod answer;
 pub mod cli;
 pub mod commands;
+pub mod discover;
+pub mod doctor;
 pub mod pane;
+pub mod plan;
+pub mod process;
 pub mod program;
 pub mod register;
 pub mod tmux;

@@ -149,11 +149,8 @@ fn script<'a>(program: &[u8], arguments: &[&'a [u8]]) -> Option<Script<'a>> {
                 match end.map(|at| (letters[at], &letters[at + 1..])) {
                     Some((b'm', [])) if is_python => return words.next().map(Script::Module),
                     Some((b'm', module)) if is_python => return Some(Script::Module(module)),
-                    Some((b'W' | b'X', value)) if is_python => {
-                        if value.is_empty() {
-                            words.next()?;
-                        }
-                    }
+                    Some((b'W' | b'X', [])) if is_python => drop(words.next()?),
+                    Some((b'W' | b'X', _)) if is_python => {}
                     Some(_) => return None,
                     None => {}
                 }
@@ -192,12 +189,10 @@ fn package(path: &[u8]) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// What is looked for where the config does not say.
-    const NAMES: [&str; 9] = ["claude", "codex", "gemini", "opencode", "aider", "cursor-agent", "goose", "amp", "copilot"];
+    use swarm_common::config::Agents;
 
     fn of(name: &str, arguments: &[&str]) -> Option<String> {
-        let names = NAMES.map(String::from);
+        let names = Agents::default().names;
         let arguments: Vec<OsString> = arguments.iter().map(OsString::from).collect();
         kind(OsStr::new(name), &arguments, &names).map(String::from)
     }

@@ -91,28 +91,43 @@ pub fn agent(said: Said, found: Found, old: Option<Agent>, now: Timestamp) -> Ag
 
 fn said(options: &cli::Register) -> Result<Said, Failure> {
     identity::check("agent id", &options.id)?;
-    let route = options
-        .route
-        .as_deref()
-        .map(|word| Route::parse(word).ok_or_else(|| Failure::wrong(format!("--route: '{word}' is no route")).hint("pane, wake or inbox")));
+    let route = route(options.route.as_deref())?;
     if let Some(kind) = &options.kind {
         identity::check("--kind", kind)?;
     }
+    Ok(Said {
+        agent_id: options.id.clone(),
+        route,
+        shell_ok: options.shell_ok,
+        kind: options.kind.clone(),
+        groups: groups(&options.group)?,
+        description: options.description.as_deref().map(check_description).transpose()?,
+    })
+}
+
+/// What `--route` says.
+///
+/// # Errors
+/// Status 2 for what is no route.
+pub fn route(word: Option<&str>) -> Result<Option<Route>, Failure> {
+    let parse =
+        |word| Route::parse(word).ok_or_else(|| Failure::wrong(format!("--route: '{word}' is no route")).hint("pane, wake or inbox"));
+    word.map(parse).transpose()
+}
+
+/// What `--group` says, as often as it was given, each once; `None` where it was not.
+///
+/// # Errors
+/// Status 2 for what cannot be a group.
+pub fn groups(given: &[String]) -> Result<Option<Vec<String>>, Failure> {
     let mut groups: Vec<String> = Vec::new();
-    for group in options.group.iter().filter(|group| !group.is_empty()) {
+    for group in given.iter().filter(|group| !group.is_empty()) {
         identity::check("--group", group)?;
         if !groups.iter().any(|known| identity::is_same(known, group)) {
             groups.push(group.clone());
         }
     }
-    Ok(Said {
-        agent_id: options.id.clone(),
-        route: route.transpose()?,
-        shell_ok: options.shell_ok,
-        kind: options.kind.clone(),
-        groups: (!options.group.is_empty()).then_some(groups),
-        description: options.description.as_deref().map(check_description).transpose()?,
-    })
+    Ok((!given.is_empty()).then_some(groups))
 }
 
 /// Looks where the agent is.

@@ -1,6 +1,8 @@
 //! `config.toml` of a store: optional, every value has a default, and a slip in it is told with its line, by every
 //! tool, whether it uses what is wrong or not.
 
+mod delivery;
+
 use std::fmt;
 use std::io::{self, Read};
 use std::marker::PhantomData;
@@ -11,6 +13,8 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use toml::Value;
+
+pub use delivery::{Delivery, Sign, Tmux, Typing};
 
 use crate::exit::Failure;
 use crate::journal::{self, Settings};
@@ -31,6 +35,10 @@ pub struct Config {
     pub lock: Lock,
     /// `[agents]`
     pub agents: Agents,
+    /// `[tmux]`
+    pub tmux: Tmux,
+    /// `[delivery.KIND]`
+    pub delivery: Delivery,
 }
 
 /// `[send]`
@@ -62,6 +70,9 @@ impl Default for Lock {
 const SHELLS: [&str; 16] =
     ["sh", "bash", "dash", "ash", "zsh", "fish", "ksh", "mksh", "csh", "tcsh", "yash", "nu", "xonsh", "elvish", "pwsh", "busybox"];
 
+/// What agent CLIs are called.
+const NAMES: [&str; 9] = ["claude", "codex", "gemini", "opencode", "aider", "cursor-agent", "goose", "amp", "copilot"];
+
 /// `[agents]`
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -72,13 +83,13 @@ pub struct Agents {
     /// `stale_after = "10m"`: an agent that has no process to look at is active for so long after it was last heard of.
     #[serde(deserialize_with = "span_of_time")]
     pub stale_after: Duration,
-    /// `names = ["my-agent"]`: programs that are agent CLIs, besides those that are known.
+    /// `names = ["claude", "my-agent"]`: what agent CLIs are called. Takes the place of the list that is built in.
     pub names: Vec<String>,
 }
 
 impl Default for Agents {
     fn default() -> Self {
-        Self { shells: SHELLS.map(String::from).to_vec(), stale_after: Duration::from_secs(600), names: Vec::new() }
+        Self { shells: SHELLS.map(String::from).to_vec(), stale_after: Duration::from_secs(600), names: NAMES.map(String::from).to_vec() }
     }
 }
 
@@ -94,6 +105,9 @@ struct Written {
     lock: Lock,
     #[serde(deserialize_with = "table")]
     agents: Agents,
+    #[serde(deserialize_with = "table")]
+    tmux: Tmux,
+    delivery: Delivery,
 }
 
 #[derive(Default, Deserialize)]
@@ -217,6 +231,8 @@ impl Config {
             send: written.send,
             lock: written.lock,
             agents: written.agents,
+            tmux: written.tmux,
+            delivery: written.delivery,
         })
     }
 }
@@ -252,7 +268,7 @@ mod tests {
         let journal = Settings { segment_bytes: 65536, keep_bytes: Some(1_000_000), keep_age: Some(Duration::from_secs(30 * 86_400)) };
         let (send, lock) = (Send { rate: Some(Limit::DEFAULT) }, Lock { events: false, per_worktree: true });
         let agents = Agents { shells: vec!["sh".into()], stale_after: Duration::from_secs(90), names: vec!["mine".into()] };
-        assert_eq!(Config::parse(text), Ok(Config { journal, send, lock, agents }));
+        assert_eq!(Config::parse(text), Ok(Config { journal, send, lock, agents, ..Config::default() }));
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub const NAME: &str = ".swarm";
 pub const VARIABLE: &str = "SWARM_STORE";
 
 /// What lies in a store. A directory with other things in it, and without a journal, is taken for a slip.
-const ENTRIES: [&str; 7] = [".gitignore", "config.toml", "journal", "locks", "agents", "rate", "cursors"];
+const ENTRIES: [&str; 8] = [".gitignore", "config.toml", "journal", "locks", "agents", "rate", "cursors", "delivery"];
 
 /// A store that was found and may be used.
 #[derive(Clone, Debug)]

@@ -32,6 +32,62 @@ pub fn clean(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// For a pane, where an agent and a terminal read it: no escape sequence is left, nor anything else that a terminal may obey or a reader cannot
+/// see. A sequence goes as a whole, and with a string (OSC, DCS) what it says; one that does not end goes to the end of its line. CR and CRLF
+/// become a newline, a tab becomes a space.
+pub fn for_pane(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(|c| is_unsafe(c) && c != '\n') {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text.chars();
+    while let Some(c) = rest.next() {
+        match c {
+            '\n' => out.push('\n'),
+            '\r' => {
+                if !rest.as_str().starts_with('\n') {
+                    out.push('\n');
+                }
+            }
+            '\t' => out.push(' '),
+            '\u{1b}' | '\u{80}'..='\u{9f}' => rest = behind_sequence(c, rest.as_str()).chars(),
+            c if is_unsafe(c) => {}
+            c => out.push(c),
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// What follows an escape sequence (ECMA-48) that begins with `first`: ESC, or a control of C1, which is short for ESC and a letter.
+fn behind_sequence(first: char, rest: &str) -> &str {
+    let (introducer, rest) = match first {
+        '\u{1b}' => {
+            // Between ESC and the letter: which character set it is that is chosen, and the like.
+            let rest = rest.trim_start_matches(|c| matches!(c, ' '..='/'));
+            match rest.chars().next() {
+                Some(c @ '0'..='~') => (c, &rest[1..]),
+                // Broken off: what stands there is no part of it.
+                _ => return rest,
+            }
+        }
+        // U+009B is ESC [, and so on.
+        c1 => (char::from_u32(c1 as u32 - 0x40).unwrap_or('@'), rest),
+    };
+    match introducer {
+        '[' => {
+            let rest = rest.trim_start_matches(|c| matches!(c, ' '..='?'));
+            rest.strip_prefix(|c| matches!(c, '@'..='~')).unwrap_or(rest)
+        }
+        // Strings: DCS, SOS, OSC, PM, APC. They end with ST, or with BEL, or are cut off by the next sequence.
+        'P' | 'X' | ']' | '^' | '_' => {
+            let end = rest.find(['\u{1b}', '\u{9c}', '\u{7}', '\n', '\r']).unwrap_or(rest.len());
+            let (_, end) = rest.split_at(end);
+            end.strip_prefix("\u{1b}\\").or_else(|| end.strip_prefix(['\u{9c}', '\u{7}'])).unwrap_or(end)
+        }
+        _ => rest,
+    }
+}
+
 /// Bytes that may not be UTF-8, shown to people: cleaned, and cut to `max` characters with `...`.
 pub fn excerpt(bytes: &[u8], max: usize) -> String {
     let text = String::from_utf8_lossy(bytes);
@@ -83,5 +139,47 @@ mod tests {
         let before: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
         let after: serde_json::Value = serde_json::from_str(&shown).unwrap_or_default();
         assert_eq!(before, after);
+    }
+
+    #[test]
+    fn an_escape_sequence_does_not_reach_a_pane_and_nothing_of_it_stays() {
+        for (text, shown) in [
+            ("plain \u{fc}n\u{ef}\n\u{6f22}\u{5b57} \u{1f980}", "plain \u{fc}n\u{ef}\n\u{6f22}\u{5b57} \u{1f980}"),
+            ("a\u{1b}[31mb\u{1b}[0m\u{9b}2Jc", "abc"),
+            ("paste\u{1b}[201~\rrm -rf x", "paste\nrm -rf x"),
+            ("\u{9b}201~x", "x"),
+            ("\u{1b}]0;title\u{7}a\u{1b}]52;c;eA==\u{1b}\\b\u{9d}x\u{9c}c", "abc"),
+            ("\u{1b}Pq#0\u{1b}\\a\u{1b}_G\u{1b}\\b\u{1b}^x\u{9c}c\u{1b}Xs\u{1b}\\d", "abcd"),
+            ("\u{1b}(Ba\u{1b}#8b\u{1b}7c\u{1b}=d\u{1b}", "abcd"),
+            ("one\u{1b}]0;never ends\ntwo\u{1b}[12;\nthree", "one\ntwo\nthree"),
+            ("\u{1b}]0;x\u{1b}[31ma", "a"),
+            ("\u{1b}\u{1b}[31ma\u{1b}[\u{1b}[1mb", "ab"),
+            ("\u{1b}[\u{6f22}", "\u{6f22}"),
+            ("\u{1b}\u{6f22}", "\u{6f22}"),
+            ("a\tb\r\nc\rd\n", "a b\nc\nd\n"),
+            ("n\0u\u{8}l\u{7f}\u{90}", "nul"),
+            ("\u{202e}bidi\u{2066} zero\u{200b}width\u{feff}\u{2028}tag\u{e0041}", "bidi zerowidthtag"),
+            ("[31m ]0; 200~ \\", "[31m ]0; 200~ \\"),
+        ] {
+            assert_eq!(for_pane(text), shown, "{text:?}");
+        }
+        assert!(matches!(for_pane("plain \u{fc}n\u{ef}\ntext"), Cow::Borrowed(_)));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn nothing_that_a_terminal_obeys_reaches_a_pane(text in "([\\x00-\\xa0\u{200b}\u{202e}\u{6f22}]|\u{1b}[\\[\\]P^_X(]|[0-9;m~a-z\n\r]){0,40}") {
+            let shown = for_pane(&text);
+            proptest::prop_assert!(!shown.chars().any(|c| is_unsafe(c) && c != '\n'), "{shown:?}");
+            proptest::prop_assert_eq!(&for_pane(&shown), &shown, "once is enough");
+            // What is left is what was there, in its order.
+            let mut kept = text.chars().map(|c| if c == '\r' { '\n' } else if c == '\t' { ' ' } else { c });
+            proptest::prop_assert!(shown.chars().all(|c| kept.any(|other| other == c)));
+        }
+
+        #[test]
+        fn harmless_text_reaches_a_pane_as_it_is(text in "[ -~\n\u{a1}-\u{ac}\u{ae}-\u{2ff}\u{4e00}-\u{9fff}\u{1f300}-\u{1f9ff}]{0,60}") {
+            proptest::prop_assert_eq!(&for_pane(&text), &text);
+        }
     }
 }

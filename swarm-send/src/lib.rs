@@ -9,6 +9,7 @@
 pub mod answer;
 pub mod batch;
 pub mod cli;
+pub mod deliver;
 pub mod gate;
 pub mod quota;
 pub mod stream;

@@ -76,9 +76,10 @@ impl Trouble {
         }
     }
 
-    /// The same as a failure of the system.
+    /// The same as a failure of the system; only that there is no server is a no, for then nobody is there.
     pub fn failure(&self, address: &Address) -> Failure {
-        Failure::system(self.what(&address.socket)).hint(self.hint(address.source))
+        let failure = if matches!(self, Trouble::NoServer(_)) { Failure::no } else { Failure::system };
+        failure(self.what(&address.socket)).hint(self.hint(address.source))
     }
 }
 
@@ -123,8 +124,11 @@ fn reason(socket: &Path, words: &[u8]) -> Trouble {
     }
 }
 
+/// Its status, its answer, and its words on standard error.
+type Said = (ExitStatus, Vec<u8>, Vec<u8>);
+
 /// Runs a command to its end, or kills it when the time is over.
-fn bounded(command: &mut Command, limit: Duration) -> Result<(ExitStatus, Vec<u8>, Vec<u8>), Trouble> {
+fn bounded(command: &mut Command, limit: Duration) -> Result<Said, Trouble> {
     let deadline = Instant::now() + limit;
     let spawned = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut child = spawned.map_err(|error| match error.kind() {
@@ -144,7 +148,7 @@ fn bounded(command: &mut Command, limit: Duration) -> Result<(ExitStatus, Vec<u8
 }
 
 /// All that it says, and its status; `None` when the time is over before.
-fn listen(child: &mut Child, deadline: Instant) -> io::Result<Option<(ExitStatus, Vec<u8>, Vec<u8>)>> {
+fn listen(child: &mut Child, deadline: Instant) -> io::Result<Option<Said>> {
     let (Some(mut output), Some(mut words)) = (child.stdout.take(), child.stderr.take()) else {
         return Err(io::ErrorKind::BrokenPipe.into());
     };

@@ -11,12 +11,13 @@ use swarm_common::registry::{Pane, Server, is_pane_id};
 use super::call::{self, Trouble};
 
 /// What is asked of each pane. Titles are not among it, and no name is ever part of a format: tmux runs the command in `#(command)`.
-const FIELDS: [&str; 14] = [
+const FIELDS: [&str; 15] = [
     "pane_id",
     "pane_pid",
     "pane_dead",
     "pane_in_mode",
     "pane_input_off",
+    "pane_synchronized",
     "pane_tty",
     "session_id",
     "window_id",
@@ -41,6 +42,8 @@ pub struct Shown {
     pub is_in_mode: bool,
     /// Its input was switched off.
     pub is_input_off: bool,
+    /// What is typed in one pane of its window is typed in all of them (`synchronize-panes`).
+    pub is_synchronized: bool,
     /// Its terminal.
     pub tty: String,
     /// `$0`
@@ -129,7 +132,8 @@ fn parse(answer: &[u8], mark: &[u8]) -> Option<Vec<Shown>> {
 }
 
 fn shown(fields: [&[u8]; FIELDS.len()]) -> Option<Shown> {
-    let [id, pid, dead, mode, off, tty, session_id, window_id, window_index, server_pid, socket, command, session, window] = fields;
+    let [id, pid, dead, mode, off, synchronized, tty, session_id, window_id, window_index, server_pid, socket, command, session, window] =
+        fields;
     let text = |field: &[u8]| String::from_utf8_lossy(field).into_owned();
     let whole = |field: &[u8]| std::str::from_utf8(field).ok()?.parse::<u32>().ok();
     // Some are empty where they do not apply, and a mode may be in another one.
@@ -142,6 +146,7 @@ fn shown(fields: [&[u8]; FIELDS.len()]) -> Option<Shown> {
         is_dead: is_on(dead),
         is_in_mode: is_on(mode),
         is_input_off: is_on(off),
+        is_synchronized: is_on(synchronized),
         tty: text(tty),
         session_id: text(session_id),
         session: text(session),
@@ -159,7 +164,7 @@ mod tests {
     use super::*;
 
     fn line(window: &str) -> String {
-        let fields = ["%3", "71", "1", "0", "", "/dev/pts/3", "$0", "@1", "4", "70", "/tmp/s", "x\n\t", "a:b", window]
+        let fields = ["%3", "71", "1", "0", "", "0", "/dev/pts/3", "$0", "@1", "4", "70", "/tmp/s", "x\n\t", "a:b", window]
             .map(|field| format!("<>{field}"));
         fields.concat() + "<>\n"
     }

@@ -1,0 +1,188 @@
+//! A tmux client in control mode: one process for all that one server is asked. Its input is a pipe that the server itself reads (tmux hands
+//! it the descriptor), and of which the reading end stays open here too: what the server has not taken can be taken back.
+
+use std::fs::File;
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use swarm_common::config::Tmux;
+
+use super::control::{Parser, Said};
+
+/// More than a server prints before it is asked.
+const TROUBLE_BYTES_MAX: u64 = 4096;
+
+/// A client that runs.
+#[derive(Debug)]
+pub struct Client {
+    child: Child,
+    input: PipeWriter,
+    /// The other end of `input`.
+    taken_back: PipeReader,
+    output: File,
+    parser: Parser,
+    /// What is to be written, from `sent` on.
+    outgoing: Vec<u8>,
+    sent: usize,
+    /// How many bytes were handed over with [`Client::push`], in all.
+    pushed: u64,
+    timeout: Duration,
+    /// When the server was last heard of.
+    heard: Instant,
+}
+
+/// What became of a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// It goes on.
+    More,
+    /// The client has ended, or tmux closed it.
+    End,
+}
+
+impl Client {
+    /// Starts one at this socket. It attaches to `session`, else to one that tmux chooses, in a way that changes neither sizes nor windows nor the
+    /// session's environment; then it answers `hello`, a format.
+    ///
+    /// # Errors
+    /// What starting the program answers.
+    pub fn start(tmux: &Tmux, socket: &Path, session: Option<u32>, hello: &str) -> io::Result<Client> {
+        let (taken_back, input) = io::pipe()?;
+        let mut command = Command::new(&tmux.program);
+        // -N: where no server is, none is started. -u: what panes show is not to be told in ASCII.
+        command.arg("-S").arg(socket).args(["-N", "-u", "-C", "attach-session", "-E", "-f", "no-output,ignore-size"]);
+        if let Some(session) = session {
+            command.arg("-t").arg(format!("${session}"));
+        }
+        command.args([";", "display-message", "-p", hello]);
+        // In its own pane tmux would refuse to attach.
+        command.env_remove("TMUX").env_remove("TMUX_PANE");
+        command.stdin(taken_back.try_clone()?).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn()?;
+        // tmux makes its end of the pipe one that does not wait, and both ends of ours with it.
+        let Some(output) = child.stdout.take() else { return Err(io::Error::other("no pipe")) };
+        let output = File::from(std::os::fd::OwnedFd::from(output));
+        for fd in [input.as_fd(), taken_back.as_fd(), output.as_fd()] {
+            fcntl(fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        }
+        let (outgoing, heard) = (Vec::new(), Instant::now());
+        let timeout = tmux.timeout;
+        Ok(Client { child, input, taken_back, output, parser: Parser::default(), outgoing, sent: 0, pushed: 0, timeout, heard })
+    }
+
+    /// Adds a line to what it is told, and says where that ends: see [`Client::take_back`].
+    pub fn push(&mut self, line: &[u8]) -> u64 {
+        debug_assert!(line.ends_with(b"\n") && line.len() > 1, "an empty line would end it");
+        self.outgoing.extend_from_slice(line);
+        self.pushed += line.len() as u64;
+        self.pushed
+    }
+
+    /// From now on it has to answer anew.
+    pub fn is_asked(&mut self) {
+        self.heard = Instant::now();
+    }
+
+    /// When it will have been silent for too long.
+    pub fn deadline(&self) -> Instant {
+        self.heard + self.timeout
+    }
+
+    /// Writes and reads what there is; sleeps where there is nothing, at most until then.
+    ///
+    /// # Errors
+    /// What poll(2), read(2) or write(2) answer.
+    pub fn turn(&mut self, until: Instant, tell: &mut dyn FnMut(Said)) -> io::Result<Heard> {
+        self.write()?;
+        let has_more = self.sent < self.outgoing.len();
+        // Rounded up: who is woken early would only sleep again.
+        let time = until.saturating_duration_since(Instant::now()).as_nanos().div_ceil(1_000_000);
+        let mut fds = [
+            PollFd::new(self.output.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.input.as_fd(), if has_more { PollFlags::POLLOUT } else { PollFlags::empty() }),
+        ];
+        match poll(&mut fds, PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX)) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        self.read(tell)
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        while self.sent < self.outgoing.len() {
+            match self.input.write(&self.outgoing[self.sent..]) {
+                Ok(bytes) => self.sent += bytes,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        self.outgoing.clear();
+        self.sent = 0;
+        Ok(())
+    }
+
+    fn read(&mut self, tell: &mut dyn FnMut(Said)) -> io::Result<Heard> {
+        let mut buffer = [0; 65_536];
+        let mut is_over = false;
+        loop {
+            match self.output.read(&mut buffer) {
+                Ok(0) => return Ok(Heard::End),
+                Ok(bytes) => {
+                    self.heard = Instant::now();
+                    self.parser.take(&buffer[..bytes], &mut |said| match said {
+                        Said::Exit => is_over = true,
+                        said => tell(said),
+                    });
+                    if bytes < buffer.len() {
+                        return Ok(if is_over { Heard::End } else { Heard::More });
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(if is_over { Heard::End } else { Heard::More }),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Takes back what the server has not taken, and ends. Says up to where it had taken all: lines that end behind that are not done, now or
+    /// ever.
+    pub fn take_back(mut self) -> u64 {
+        let mut left = (self.outgoing.len() - self.sent) as u64;
+        let mut buffer = [0; 65_536];
+        loop {
+            match self.taken_back.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(bytes) => left += bytes as u64,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => break,
+            }
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        self.pushed - left
+    }
+
+    /// Ends, and says what the program had to say about it.
+    pub fn trouble(mut self) -> String {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let mut text = Vec::new();
+        if let Some(errors) = self.child.stderr.take() {
+            let _ = errors.take(TROUBLE_BYTES_MAX).read_to_end(&mut text);
+        }
+        String::from_utf8_lossy(&text).trim_end().to_string()
+    }
+
+    /// Ends, when all was answered.
+    pub fn finish(mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

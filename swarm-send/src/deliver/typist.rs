@@ -1,0 +1,461 @@
+//! Types the messages for the panes of one server. Each goes its way by itself: its pane is taken, asked and typed into in one call, left alone
+//! for a moment, sent Enter, looked at, and let go; no one waits for another, unless they want the same pane.
+
+use std::collections::VecDeque;
+use std::io;
+use std::mem;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use swarm_common::config::Typing;
+use swarm_common::platform::Life;
+
+use super::block::Block;
+use super::client::{Client, Heard};
+use super::control::Said;
+use super::guard::{self, Target};
+use super::outcome::{Outcome, Why, Word, why};
+use super::pane_lock::{PaneLock, PaneLocks};
+use super::settings::Settings;
+use super::texts::TextFile;
+use super::wake::Wake;
+use super::{Job, Route};
+use swarm_common::registry::Pane;
+
+/// For so long a pane that another sender holds is waited for: thirty senders at once are through in two seconds, or in five with long texts.
+const LOCK_WAIT: Duration = Duration::from_secs(10);
+
+/// And looked at so often.
+const LOCK_PAUSE: Duration = Duration::from_millis(5);
+
+/// How often a pane that changes while it is asked is asked again.
+const TRIES_MAX: u32 = 3;
+
+/// A message on its way to a pane.
+struct Post<'a> {
+    job: &'a Job<'a>,
+    pane: &'a Pane,
+    typing: Rc<Typing>,
+    buffer: usize,
+    state: State,
+    tries: u32,
+    lock: Option<PaneLock>,
+    wake: Option<Wake>,
+    outcome: Option<Outcome>,
+}
+
+/// How far it is.
+enum State {
+    /// Behind another one for the same pane.
+    Behind,
+    /// It wants its pane, since then.
+    Waiting(Instant),
+    /// tmux was asked.
+    Asked,
+    /// Typed; Enter is due then.
+    Resting(Instant),
+    /// It has an outcome.
+    Over,
+}
+
+/// What tmux was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ask {
+    /// Load a buffer.
+    Load(usize),
+    /// Remove one.
+    Delete,
+    /// What is in this one's way?
+    Why(usize, Step),
+    /// Type it; with Enter at once.
+    Type(usize, bool),
+    /// Send Enter.
+    Enter(usize),
+}
+
+/// At which step something is in the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// Before anything: its agent has ended.
+    Gone,
+    /// Nothing was typed, with Enter at once or without.
+    Type(bool),
+    /// It was typed, and Enter was not sent.
+    Enter,
+}
+
+/// A text that tmux is given once, for all who get it.
+struct Buffer<'a> {
+    block: &'a Block,
+    name: String,
+    file: Option<TextFile>,
+    is_loaded: bool,
+    /// How many have yet to be typed.
+    users: usize,
+}
+
+/// The work at one server.
+pub struct Typist<'a> {
+    settings: &'a Settings,
+    client: Client,
+    locks: PaneLocks,
+    posts: Vec<Post<'a>>,
+    /// For each post, the next one for its pane.
+    next: Vec<Option<usize>>,
+    waiting: Vec<usize>,
+    resting: Vec<usize>,
+    buffers: Vec<Buffer<'a>>,
+    /// What each answer begins with, before its number: nobody else knows it, and so nothing that a pane shows is taken for one.
+    secret: &'a str,
+    /// What was asked and not answered, in order: number, what, and where it ends in what was written.
+    asked: VecDeque<(u64, Ask, u64)>,
+    number: u64,
+}
+
+impl<'a> Typist<'a> {
+    /// Makes ready to type these jobs, each with its pane.
+    ///
+    /// # Errors
+    /// When the store's files cannot be made.
+    pub fn new(settings: &'a Settings, client: Client, secret: &'a str, jobs: &[(&'a Job<'a>, &'a Pane)]) -> io::Result<Typist<'a>> {
+        let locks = PaneLocks::at(&settings.dir, jobs.len())?;
+        let mut typist = Typist {
+            settings,
+            client,
+            locks,
+            posts: Vec::with_capacity(jobs.len()),
+            next: vec![None; jobs.len()],
+            waiting: Vec::new(),
+            resting: Vec::new(),
+            buffers: Vec::new(),
+            secret,
+            asked: VecDeque::new(),
+            number: 0,
+        };
+        let now = Instant::now();
+        let mut last_of = std::collections::HashMap::new();
+        let mut buffer_of = std::collections::HashMap::new();
+        let mut typings: Vec<(Option<&str>, Rc<Typing>)> = Vec::new();
+        for (at, &(job, pane)) in jobs.iter().enumerate() {
+            let kind = job.agent.kind.as_deref();
+            let typing = match typings.iter().find(|(known, _)| *known == kind) {
+                Some((_, typing)) => Rc::clone(typing),
+                None => {
+                    let typing = Rc::new(settings.delivery.of(kind));
+                    typings.push((kind, Rc::clone(&typing)));
+                    typing
+                }
+            };
+            let buffer = *buffer_of.entry(job.text).or_insert_with(|| {
+                let name = format!("{secret}-{}", typist.buffers.len());
+                typist.buffers.push(Buffer { block: job.text, name, file: None, is_loaded: false, users: 0 });
+                typist.buffers.len() - 1
+            });
+            typist.buffers[buffer].users += 1;
+            let state = match last_of.insert(&pane.id, at) {
+                Some(before) => {
+                    typist.next[before] = Some(at);
+                    State::Behind
+                }
+                None => {
+                    typist.waiting.push(at);
+                    State::Waiting(now)
+                }
+            };
+            typist.posts.push(Post { job, pane, typing, buffer, state, tries: 0, lock: None, wake: None, outcome: None });
+        }
+        Ok(typist)
+    }
+
+    /// Types them all. One outcome each, in their order.
+    pub fn run(mut self) -> Vec<Outcome> {
+        let lost = loop {
+            self.take_panes();
+            self.send_enters();
+            if self.is_done() {
+                self.client.finish();
+                return self.posts.into_iter().map(outcome).collect();
+            }
+            let deadline = self.client.deadline();
+            let mut answers = Vec::new();
+            let heard = self.client.turn(self.next_due(), &mut |said| answers.push(said));
+            for said in answers {
+                if let Said::Answer { lines, is_error, is_ours: true } = said {
+                    self.answer(&lines, is_error);
+                }
+            }
+            match heard {
+                Ok(Heard::More) if self.asked.is_empty() || Instant::now() < deadline.max(self.client.deadline()) => {}
+                Ok(Heard::More) => break why::NO_ANSWER,
+                Ok(Heard::End) | Err(_) => break why::UNREACHABLE,
+            }
+        };
+        self.lost(lost)
+    }
+
+    fn is_done(&self) -> bool {
+        self.waiting.is_empty() && self.resting.is_empty() && self.asked.is_empty()
+    }
+
+    /// When something is to be done, if tmux says nothing until then.
+    fn next_due(&self) -> Instant {
+        let mut due = if self.asked.is_empty() { Instant::now() + LOCK_WAIT } else { self.client.deadline() };
+        if !self.waiting.is_empty() {
+            due = due.min(Instant::now() + LOCK_PAUSE);
+        }
+        for &at in &self.resting {
+            if let State::Resting(at) = self.posts[at].state {
+                due = due.min(at);
+            }
+        }
+        due
+    }
+
+    /// Takes the panes that are free, and types into them.
+    fn take_panes(&mut self) {
+        loop {
+            for at in mem::take(&mut self.waiting) {
+                self.take_pane(at);
+            }
+            // What was over at once lets the next one for its pane go.
+            if !self.waiting.iter().any(|&at| self.posts[at].lock.is_some()) {
+                return;
+            }
+        }
+    }
+
+    fn take_pane(&mut self, at: usize) {
+        let State::Waiting(since) = self.posts[at].state else { return };
+        if self.posts[at].lock.is_some() {
+            return self.begin(at);
+        }
+        match self.locks.try_take(&self.posts[at].pane.id) {
+            Ok(Some(lock)) => {
+                self.posts[at].lock = Some(lock);
+                self.begin(at);
+            }
+            Ok(None) if since.elapsed() < LOCK_WAIT => self.waiting.push(at),
+            Ok(None) => self.end(at, Word::Queued, Some(why::BUSY.into())),
+            Err(_) => self.end(at, Word::Queued, Some(why::STORE.into())),
+        }
+    }
+
+    fn begin(&mut self, at: usize) {
+        let Post { job, pane, .. } = &self.posts[at];
+        if job.route == Route::Wake {
+            let wake = Wake::of(&self.settings.dir, &self.settings.cursors, job.agent, pane);
+            if wake.is_unread() {
+                return self.end(at, Word::Queued, Some(why::UNREAD.into()));
+            }
+            self.posts[at].wake = Some(wake);
+        }
+        let Post { job, .. } = &self.posts[at];
+        if job.agent.process.as_ref().is_some_and(|process| process.life() == Life::Gone) {
+            return self.ask(Ask::Why(at, Step::Gone));
+        }
+        self.type_it(at);
+    }
+
+    fn type_it(&mut self, at: usize) {
+        let buffer = self.posts[at].buffer;
+        if !self.buffers[buffer].is_loaded && !self.load(buffer) {
+            return self.end(at, Word::Queued, Some(why::STORE.into()));
+        }
+        let delay = self.posts[at].typing.delay(self.posts[at].job.text.text().len());
+        self.ask(Ask::Type(at, delay.is_zero()));
+    }
+
+    fn load(&mut self, at: usize) -> bool {
+        let Buffer { block, name, file, is_loaded, .. } = &mut self.buffers[at];
+        let Ok(written) = TextFile::write(&self.settings.dir, name, block.text()) else { return false };
+        *file = Some(written);
+        *is_loaded = true;
+        self.ask(Ask::Load(at));
+        true
+    }
+
+    /// One user less; behind the last, tmux forgets the text.
+    fn leave_buffer(&mut self, at: usize) {
+        let buffer = &mut self.buffers[at];
+        buffer.users -= 1;
+        if buffer.users == 0 && buffer.is_loaded {
+            self.ask(Ask::Delete);
+        }
+    }
+
+    fn send_enters(&mut self) {
+        let now = Instant::now();
+        for at in mem::take(&mut self.resting) {
+            match self.posts[at].state {
+                State::Resting(due) if due <= now => self.ask(Ask::Enter(at)),
+                _ => self.resting.push(at),
+            }
+        }
+    }
+
+    fn ask(&mut self, ask: Ask) {
+        self.number += 1;
+        let tag = format!("{}:{}:", self.secret, self.number);
+        let line = match ask {
+            Ask::Load(at) => {
+                let Buffer { name, file, .. } = &self.buffers[at];
+                file.as_ref().map(|file| file.load_line(name, &tag)).unwrap_or_default()
+            }
+            Ask::Delete => {
+                let names = self.buffers.iter().filter(|buffer| buffer.users == 0 && buffer.is_loaded).map(|buffer| &buffer.name);
+                let commands: Vec<String> = names.map(|name| format!("delete-buffer -b {name}")).collect();
+                format!("{} ; display-message -p '{tag}'\n", commands.join(" ; ")).into_bytes()
+            }
+            Ask::Why(at, _) => self.target(at).why_line(&tag).into_bytes(),
+            Ask::Type(at, with_enter) => {
+                let post = &self.posts[at];
+                let key = with_enter.then_some(post.typing.submit);
+                self.target(at).type_line(&tag, &self.buffers[post.buffer].name, key).into_bytes()
+            }
+            Ask::Enter(at) => self.target(at).key_line(&tag, self.posts[at].typing.submit).into_bytes(),
+        };
+        if let Ask::Why(at, _) | Ask::Type(at, _) | Ask::Enter(at) = ask {
+            self.posts[at].state = State::Asked;
+        }
+        if self.asked.is_empty() {
+            self.client.is_asked();
+        }
+        let end = self.client.push(&line);
+        self.asked.push_back((self.number, ask, end));
+        if let Ask::Delete = ask {
+            for buffer in &mut self.buffers {
+                buffer.is_loaded &= buffer.users > 0;
+            }
+        }
+    }
+
+    fn target(&self, at: usize) -> Target<'a> {
+        let Post { job, pane, .. } = &self.posts[at];
+        Target { id: &pane.id, pid: pane.pid, shells: (!job.agent.shell_ok).then_some(&self.settings.shells) }
+    }
+
+    /// Takes an answer to one of our lines. A command prints nothing, or its answer; one that fails ends its line.
+    fn answer(&mut self, lines: &[String], is_error: bool) {
+        if is_error {
+            if let Some((_, ask, _)) = self.asked.pop_front() {
+                self.failed(ask, lines.first().map_or("", String::as_str));
+            }
+            return;
+        }
+        let Some(rest) = lines.first().and_then(|line| line.strip_prefix(self.secret)?.strip_prefix(':')) else { return };
+        let Some((number, rest)) = rest.split_once(':') else { return };
+        let Some(number) = number.parse::<u64>().ok().filter(|number| self.asked.iter().any(|(asked, ..)| asked == number)) else { return };
+        while let Some((asked, ask, _)) = self.asked.pop_front() {
+            if asked == number {
+                return self.answered(ask, rest);
+            }
+            // It never happens: the answers come in order.
+            self.failed(ask, "no answer");
+        }
+    }
+
+    fn answered(&mut self, ask: Ask, rest: &str) {
+        match ask {
+            Ask::Load(at) => self.buffers[at].file = None,
+            Ask::Delete => {}
+            Ask::Why(at, step) => self.held(at, step, guard::held(rest)),
+            Ask::Type(at, with_enter) if !guard::is_done(rest) => self.ask(Ask::Why(at, Step::Type(with_enter))),
+            Ask::Type(at, true) => self.entered(at),
+            Ask::Type(at, false) => {
+                let post = &mut self.posts[at];
+                post.state = State::Resting(Instant::now() + post.typing.delay(post.job.text.text().len()));
+                self.resting.push(at);
+            }
+            Ask::Enter(at) if !guard::is_done(rest) => self.ask(Ask::Why(at, Step::Enter)),
+            Ask::Enter(at) => self.entered(at),
+        }
+    }
+
+    /// Something was in the way; what it is, tmux was asked afterwards.
+    fn held(&mut self, at: usize, step: Step, held: Option<(Word, Why)>) {
+        let post = &mut self.posts[at];
+        post.tries += 1;
+        // It went just then: nearly always it is another program in the pane's foreground.
+        let held = match held {
+            None if post.tries < TRIES_MAX => None,
+            held => Some(held.unwrap_or((Word::Queued, why::SHELL.into()))),
+        };
+        match (step, held) {
+            (Step::Gone, Some((word, why))) => self.end(at, word, Some(why)),
+            (Step::Gone, None) => self.end(at, Word::Refused, Some(why::GONE.into())),
+            (Step::Type(with_enter), None) => self.ask(Ask::Type(at, with_enter)),
+            (Step::Type(_), Some((word, why))) => self.end(at, word, Some(why)),
+            (Step::Enter, None) => self.ask(Ask::Enter(at)),
+            (Step::Enter, Some((_, why))) => {
+                let why = format!("typed without {}: {why}", post.typing.submit);
+                self.end(at, Word::Unconfirmed, Some(why.into()));
+            }
+        }
+    }
+
+    fn failed(&mut self, ask: Ask, text: &str) {
+        match ask {
+            Ask::Load(at) => self.buffers[at].file = None,
+            Ask::Delete => {}
+            Ask::Why(at, Step::Gone | Step::Type(_)) => self.end(at, Word::Queued, Some(guard::told(text))),
+            // Without its buffer it was not typed. Behind that, who knows.
+            Ask::Type(at, _) if text.starts_with("no buffer") => self.end(at, Word::Queued, Some(guard::told(text))),
+            Ask::Type(at, _) | Ask::Enter(at) | Ask::Why(at, Step::Enter) => self.end(at, Word::Unconfirmed, Some(guard::told(text))),
+        }
+    }
+
+    fn entered(&mut self, at: usize) {
+        self.end(at, Word::Delivered, None);
+    }
+
+    /// It has its outcome, and lets its pane go to the next.
+    fn end(&mut self, at: usize, word: Word, why: Option<Why>) {
+        let post = &mut self.posts[at];
+        let agent_id = post.job.agent.agent_id.clone();
+        post.outcome = Some(Outcome { agent_id, word, why });
+        post.state = State::Over;
+        if let (Some(wake), Word::Delivered | Word::Unconfirmed) = (post.wake.take(), word) {
+            wake.sent();
+        }
+        let lock = post.lock.take();
+        let buffer = post.buffer;
+        self.leave_buffer(buffer);
+        if let Some(next) = self.next[at] {
+            // The pane stays ours for the next one.
+            self.posts[next].lock = lock;
+            self.posts[next].state = State::Waiting(Instant::now());
+            self.waiting.push(next);
+        }
+    }
+
+    /// tmux ended, or says nothing: what it has not taken is not done.
+    fn lost(mut self, why: &'static str) -> Vec<Outcome> {
+        let taken = self.client.take_back();
+        for &(_, ask, end) in &self.asked {
+            let (at, word) = match ask {
+                Ask::Load(_) | Ask::Delete => continue,
+                Ask::Why(at, Step::Gone | Step::Type(_)) => (at, Word::Queued),
+                Ask::Type(at, _) if end > taken => (at, Word::Queued),
+                Ask::Type(at, _) | Ask::Enter(at) | Ask::Why(at, Step::Enter) => (at, Word::Unconfirmed),
+            };
+            let why = if word == Word::Queued { why } else { why::LOST };
+            self.posts[at].outcome = Some(Outcome::of(&self.posts[at].job.agent.agent_id, word, why));
+        }
+        for post in &mut self.posts {
+            let outcome = match post.state {
+                State::Resting(_) => Outcome::of(&post.job.agent.agent_id, Word::Unconfirmed, why::LOST),
+                _ => Outcome::of(&post.job.agent.agent_id, Word::Queued, why),
+            };
+            post.outcome.get_or_insert(outcome);
+            if let (Some(wake), Some(Word::Unconfirmed)) = (&post.wake, post.outcome.as_ref().map(|outcome| outcome.word)) {
+                wake.sent();
+            }
+        }
+        self.posts.into_iter().map(outcome).collect()
+    }
+}
+
+/// Every post has one by then.
+fn outcome(post: Post<'_>) -> Outcome {
+    post.outcome.unwrap_or_else(|| Outcome::of(&post.job.agent.agent_id, Word::Unconfirmed, why::LOST))
+}
