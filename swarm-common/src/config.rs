@@ -42,12 +42,23 @@ pub struct Config {
 }
 
 /// `[send]`
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Send {
     /// `rate = "10/60s"`: at most so many messages of one sender in any such span. Unset: no limit.
     #[serde(deserialize_with = "rate")]
     pub rate: Option<Limit>,
+    /// `retry_queued = false`: to send delivers nothing that was queued before.
+    pub retry_queued: bool,
+    /// `retry_for = "1d"`: what was sent longer ago is not tried again.
+    #[serde(deserialize_with = "span_of_time")]
+    pub retry_for: Duration,
+}
+
+impl Default for Send {
+    fn default() -> Self {
+        Self { rate: None, retry_queued: true, retry_for: Duration::from_secs(86_400) }
+    }
 }
 
 /// `[lock]`
@@ -262,11 +273,13 @@ mod tests {
 
     #[test]
     fn every_key_is_read() {
-        let text = b"[journal]\nsegment_bytes = 65536\nkeep_bytes = 1_000_000\nkeep_age = \"30d\"\n[send]\nrate = \"10/60s\"\n\
+        let text = b"[journal]\nsegment_bytes = 65536\nkeep_bytes = 1_000_000\nkeep_age = \"30d\"\n\
+            [send]\nrate = \"10/60s\"\nretry_queued = false\nretry_for = \"2h\"\n\
             [lock]\nevents = false\nper_worktree = true\n\
             [agents]\nshells = [\"sh\"]\nstale_after = \"90s\"\nnames = [\"mine\"]\n";
         let journal = Settings { segment_bytes: 65536, keep_bytes: Some(1_000_000), keep_age: Some(Duration::from_secs(30 * 86_400)) };
-        let (send, lock) = (Send { rate: Some(Limit::DEFAULT) }, Lock { events: false, per_worktree: true });
+        let send = Send { rate: Some(Limit::DEFAULT), retry_queued: false, retry_for: Duration::from_secs(7200) };
+        let lock = Lock { events: false, per_worktree: true };
         let agents = Agents { shells: vec!["sh".into()], stale_after: Duration::from_secs(90), names: vec!["mine".into()] };
         assert_eq!(Config::parse(text), Ok(Config { journal, send, lock, agents, ..Config::default() }));
     }

@@ -2,7 +2,8 @@
 //! time, NDJSON in and out, and the exit statuses. It never parses a command line and never prints a result.
 //!
 //! The map: a line comes in through [`ndjson`], [`json`] says whether it is a record, [`message`] says whether it may
-//! be accepted, [`journal`] keeps it inside the [`store`], [`cursor`] remembers how far a reader got.
+//! be accepted, [`journal`] keeps it inside the [`store`], [`cursor`] remembers how far a reader got, and
+//! [`fold`] what was computed on the way.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
@@ -10,6 +11,7 @@ pub mod config;
 pub mod cursor;
 pub mod exit;
 pub mod files;
+pub mod fold;
 pub mod identity;
 pub mod journal;
 pub mod json;

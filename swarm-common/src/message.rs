@@ -50,6 +50,8 @@ pub struct Message {
     pub forced_by: Option<String>,
     /// Agents, or everybody.
     pub recipients: Option<Vec<String>>,
+    /// Who everybody was when it was sent, where it asks everybody for an acknowledgement. Not the sender's to give.
+    pub all: Option<Vec<String>>,
     /// It asks for an acknowledgement.
     pub requires_ack: Option<bool>,
     /// A rate limiter let it pass with this mark.
@@ -187,12 +189,18 @@ impl Message {
             field("forced_by", &mut body);
             json::write_string(by, &mut body);
         }
-        field("recipients", &mut body);
-        for (n, recipient) in recipients.iter().enumerate() {
-            body.push(if n == 0 { b'[' } else { b',' });
-            json::write_string(recipient, &mut body);
+        for (name, ids) in [("recipients", Some(&recipients)), ("all", self.all.as_ref())] {
+            let Some(ids) = ids else { continue };
+            field(name, &mut body);
+            body.push(b'[');
+            for (n, id) in ids.iter().enumerate() {
+                if n > 0 {
+                    body.push(b',');
+                }
+                json::write_string(id, &mut body);
+            }
+            body.push(b']');
         }
-        body.push(b']');
         for (name, is_set) in [("requires_ack", self.requires_ack), ("over_limit", self.over_limit)] {
             if is_set == Some(true) {
                 field(name, &mut body);

@@ -22,7 +22,7 @@ pub const NAME: &str = ".swarm";
 pub const VARIABLE: &str = "SWARM_STORE";
 
 /// What lies in a store. A directory with other things in it, and without a journal, is taken for a slip.
-const ENTRIES: [&str; 8] = [".gitignore", "config.toml", "journal", "locks", "agents", "rate", "cursors", "delivery"];
+const ENTRIES: [&str; 9] = [".gitignore", "config.toml", "journal", "locks", "agents", "rate", "cursors", "delivery", "folds"];
 
 /// A store that was found and may be used.
 #[derive(Clone, Debug)]
@@ -116,6 +116,11 @@ impl Store {
     /// Status 3 when it is missing and cannot be made.
     pub fn rate_dir(&self) -> Result<PathBuf, Failure> {
         made(self.rate_place())
+    }
+
+    /// Where lies what was computed from the journal (see [`crate::fold`]), which may be missing.
+    pub fn folds_place(&self) -> PathBuf {
+        self.dir.join("folds")
     }
 
     /// Where the leases lie.

@@ -3,8 +3,14 @@
 use std::os::fd::BorrowedFd;
 
 use swarm_common::exit::{Exit, Failure};
-use swarm_common::json;
+use swarm_common::json::{self, Object};
 use swarm_common::ndjson::{self, Out};
+use swarm_common::platform::Life;
+use swarm_common::registry::Route;
+
+use crate::deliver::why;
+use crate::delivery::{self, Told};
+use crate::post::Letter;
 
 /// Where the answers go; nowhere, where nobody wants them. A reader that leaves ends no more than the answers: what was asked to be sent is
 /// sent.
@@ -64,8 +70,8 @@ impl Answers {
     }
 }
 
-/// `{"status":"accepted","seq":7,"msg_id":"..","recipients":["a"]}`.
-pub fn accepted(seq: u64, msg_id: &str, recipients: &[String]) -> Vec<u8> {
+/// `{"status":"accepted","seq":7,"msg_id":"..","recipients":["a"],"outcomes":[..]}`; without outcomes where nothing was to be delivered.
+pub fn accepted(seq: u64, msg_id: &str, recipients: &[String], outcomes: Option<&[Told]>) -> Vec<u8> {
     let mut line = stored("accepted", seq, msg_id);
     line.extend_from_slice(b",\"recipients\":[");
     for (n, recipient) in recipients.iter().enumerate() {
@@ -74,6 +80,38 @@ pub fn accepted(seq: u64, msg_id: &str, recipients: &[String]) -> Vec<u8> {
         }
         json::write_string(recipient, &mut line);
     }
+    line.push(b']');
+    if let Some(outcomes) = outcomes {
+        line.extend_from_slice(b",\"outcomes\":");
+        delivery::write_list(outcomes, &mut line);
+    }
+    line.push(b'}');
+    line
+}
+
+/// `{"status":"retried","seq":7,"msg_id":"..","outcomes":[..]}`
+pub fn retried(seq: u64, msg_id: &str, outcomes: &[Told]) -> Vec<u8> {
+    let mut line = stored("retried", seq, msg_id);
+    line.extend_from_slice(b",\"outcomes\":");
+    delivery::write_list(outcomes, &mut line);
+    line.push(b'}');
+    line
+}
+
+/// `{"status":"dry-run","recipients":["a"],"deliveries":[{"agent_id":"a","route":"pane","pane":"%3"},..]}`
+pub fn dry_run(recipients: &[String], letter: &Letter) -> Vec<u8> {
+    let deliveries = letter.to.iter().map(|recipient| {
+        let object = Object::new().text("agent_id", &recipient.agent_id);
+        let Some(agent) = &recipient.agent else { return object.text("why", why::NOT_REGISTERED).end() };
+        let route = letter.route_to(agent);
+        let pane = agent.pane.as_ref().filter(|_| route != Route::Inbox).map_or("", |pane| &pane.id);
+        let why = if agent.life() == Life::Gone { why::GONE } else { "" };
+        object.text("route", route.word()).text("pane", pane).text("why", why).end()
+    });
+    let mut line = Object::new().text("status", "dry-run").list("recipients", recipients.iter().map(String::as_str)).end();
+    line.pop();
+    line.extend_from_slice(b",\"deliveries\":[");
+    line.extend_from_slice(&deliveries.collect::<Vec<_>>().join(&b","[..]));
     line.extend_from_slice(b"]}");
     line
 }

@@ -1,15 +1,21 @@
-//! A batch: what was ready to be read, stored in one write and one sync, and answered in the order it came in. An answer is only given
-//! when the records are on disk.
+//! A batch: what was ready to be read, stored in one write and one sync, delivered, and answered in the order it came in. An answer is only
+//! given when the records are on disk.
 
 use std::collections::VecDeque;
 
-use swarm_common::exit::{self, Failure};
-use swarm_common::journal::{AppendError, Draft, Journal, Outcome, Receipt, Rules};
+use swarm_common::exit::{self, Exit, Failure};
+use swarm_common::journal::{AppendError, Draft, Outcome, Receipt, Rules};
 use swarm_common::message::Accepted;
+use swarm_common::registry::Route;
 
 use crate::answer::{self, Refusal};
-use crate::cli::NAME;
+use crate::cli::{Deed, NAME};
+use crate::deliver::Word;
+use crate::delivery::Told as Delivered;
+use crate::gate::{Addressed, Recipient};
+use crate::post::{Letter, Post};
 use crate::quota::Quota;
+use crate::retry;
 
 /// A batch is stored when it holds so much. More would take memory and save little: a sync costs some hundred microseconds, as does
 /// writing this.
@@ -23,6 +29,9 @@ pub struct Batch {
     quota: Option<Quota>,
     /// What comes behind a record that is refused is not sent.
     is_strict: bool,
+    deed: Deed,
+    /// Each recipient's route, whatever its own is.
+    route: Option<Route>,
     drafts: Vec<Draft>,
     entries: Vec<Entry>,
     bytes: usize,
@@ -30,7 +39,7 @@ pub struct Batch {
 
 enum Entry {
     /// The next draft, and where it came from.
-    Draft { origin: Origin, recipients: Vec<String> },
+    Draft { origin: Origin, recipients: Vec<String>, to: Option<Vec<Recipient>> },
     /// An answer that waits for its turn.
     Answered(Vec<u8>),
 }
@@ -54,8 +63,8 @@ pub enum Told<'a> {
 
 impl Batch {
     /// One without records. The `quota` says how many a sender may send.
-    pub fn new(quota: Option<Quota>, is_strict: bool) -> Batch {
-        Batch { quota, is_strict, drafts: Vec::new(), entries: Vec::new(), bytes: 0 }
+    pub fn new(quota: Option<Quota>, is_strict: bool, deed: Deed, route: Option<Route>) -> Batch {
+        Batch { quota, is_strict, deed, route, drafts: Vec::new(), entries: Vec::new(), bytes: 0 }
     }
 
     /// True when a record may be refused yet, once it is to be stored: there is a limit, or the id it brings may be another's.
@@ -64,11 +73,11 @@ impl Batch {
     }
 
     /// Adds a record.
-    pub fn push(&mut self, origin: Origin, accepted: Accepted) {
-        let Accepted { draft, recipients } = accepted;
+    pub fn push(&mut self, origin: Origin, addressed: Addressed) {
+        let Addressed { accepted: Accepted { draft, recipients }, to } = addressed;
         self.bytes += draft.body.len() + origin.line.len();
         self.drafts.push(draft);
-        self.entries.push(Entry::Draft { origin, recipients });
+        self.entries.push(Entry::Draft { origin, recipients, to });
     }
 
     /// Adds the answer to a record that was refused.
@@ -87,12 +96,17 @@ impl Batch {
         self.entries.is_empty()
     }
 
-    /// Stores it, and tells of each record; with `is_strict` up to the first refusal. Afterwards it is empty.
+    /// Stores it, delivers what is stored, and tells of each record; with `is_strict` up to the first refusal. Afterwards it is empty. Answers
+    /// 1 where a delivery was refused.
     ///
     /// # Errors
     /// Status 3 when the journal failed, after all was told; else what `tell` fails with first.
-    pub fn store(&mut self, journal: &Journal, tell: &mut dyn FnMut(Told<'_>) -> Result<(), Failure>) -> Result<(), Failure> {
-        let Batch { quota, is_strict, drafts, entries, bytes } = self;
+    pub fn store(&mut self, post: &mut Post<'_>, tell: &mut dyn FnMut(Told<'_>) -> Result<(), Failure>) -> Result<Exit, Failure> {
+        let Batch { quota, is_strict, deed, route, drafts, entries, bytes } = self;
+        *bytes = 0;
+        if *deed == Deed::DryRun {
+            return dry_run(std::mem::take(drafts), std::mem::take(entries), *route, tell);
+        }
         let mut over = VecDeque::new();
         let mut admit = |draft: &Draft| match quota.as_mut().map_or(Ok(()), |quota| quota.admit(&draft.sender_id)) {
             Ok(()) => true,
@@ -102,26 +116,36 @@ impl Batch {
             }
         };
         let rules = &mut Rules { admit: &mut admit, is_strict: *is_strict };
-        let appended = journal.append_by(drafts, rules, &mut |words| exit::say(NAME, words));
+        let appended = post.journal().append_by(drafts, rules, &mut |words| exit::say(NAME, words));
+        let verdicts: Vec<Verdict> = drafts.iter().enumerate().map_while(|(n, draft)| judge(&appended, n, draft, &mut over)).collect();
+        let mut delivered = if *deed == Deed::Deliver { deliver(post, drafts, entries, &verdicts, *route) } else { VecDeque::new() };
+        let is_refused = |told: &Delivered| told.outcome.word == Word::Refused;
+        let worst = if delivered.iter().flat_map(|(_, told)| told).any(is_refused) { Exit::No } else { Exit::Yes };
+
         let mut told = Ok(());
-        let mut of_drafts = drafts.iter().enumerate();
+        let mut of_drafts = drafts.iter().zip(verdicts).enumerate();
         for entry in entries.drain(..) {
             let mut is_last = false;
             let done = match entry {
                 Entry::Answered(line) => tell(Told::Answer(&line)),
-                Entry::Draft { origin, recipients } => {
-                    let Some((n, draft)) = of_drafts.next() else { break };
-                    match judge(&appended, n, draft, &recipients, &mut over) {
-                        Some(Ok(line)) => tell(Told::Answer(&line)),
-                        Some(Err(Verdict::NotStored(failure))) => {
+                Entry::Draft { origin, recipients, .. } => {
+                    let Some((n, (Draft { msg_id, .. }, verdict))) = of_drafts.next() else { break };
+                    match verdict {
+                        Verdict::Stored(seq) => {
+                            let is_next = delivered.front().is_some_and(|(of, _)| *of == n);
+                            let outcomes = if is_next { delivered.pop_front().map(|(_, told)| told) } else { None };
+                            tell(Told::Answer(&answer::accepted(seq, msg_id, &recipients, outcomes.as_deref())))
+                        }
+                        Verdict::Repeated(seq) => tell(Told::Answer(&answer::repeated(seq, msg_id))),
+                        Verdict::Unknown(seq, why) => tell(Told::Answer(&answer::unknown(seq, msg_id, &why))),
+                        Verdict::NotStored(failure) => {
                             let refusal = Refusal { status: answer::FAILED, failure, retry_after_ms: None };
                             tell(Told::Answer(&answer::refused(origin.number, &refusal)))
                         }
-                        Some(Err(Verdict::Refused(refusal))) => {
+                        Verdict::Refused(refusal) => {
                             is_last = *is_strict;
                             tell(Told::Refused(&origin, &refusal))
                         }
-                        None => break,
                     }
                 }
             };
@@ -132,52 +156,97 @@ impl Batch {
             }
         }
         drafts.clear();
-        *bytes = 0;
         match appended {
-            Ok(_) => told,
+            Ok(_) => told.map(|()| worst),
             Err(AppendError::Failed(failure) | AppendError::Partly { failure, .. }) => Err(failure),
             Err(AppendError::Unknown { first_seq, last_seq, why, .. }) => Err(unconfirmed(first_seq, last_seq, &why)),
         }
     }
 }
 
-/// Why a record has no good answer.
+/// Says what would become of each record. Nothing is stored, so nothing can be repeated or over a limit.
+fn dry_run(
+    drafts: Vec<Draft>,
+    entries: Vec<Entry>,
+    route: Option<Route>,
+    tell: &mut dyn FnMut(Told<'_>) -> Result<(), Failure>,
+) -> Result<Exit, Failure> {
+    let mut drafts = drafts.into_iter();
+    for entry in entries {
+        let line = match entry {
+            Entry::Answered(line) => line,
+            Entry::Draft { recipients, to, .. } => {
+                let Some(draft) = drafts.next() else { break };
+                let letter = letter(0, &draft, to.unwrap_or_default(), route);
+                answer::dry_run(&recipients, &letter)
+            }
+        };
+        tell(Told::Answer(&line))?;
+    }
+    Ok(Exit::Yes)
+}
+
+/// Delivers what is stored; for each draft that was delivered, by its place, what became of it. What was queued before, and is due, goes first.
+fn deliver(
+    post: &mut Post<'_>,
+    drafts: &[Draft],
+    entries: &mut [Entry],
+    verdicts: &[Verdict],
+    route: Option<Route>,
+) -> VecDeque<(usize, Vec<Delivered>)> {
+    let recipients = entries.iter_mut().filter_map(|entry| if let Entry::Draft { to, .. } = entry { Some(to.take()) } else { None });
+    let (mut places, mut letters) = (Vec::new(), Vec::new());
+    for (n, ((draft, verdict), to)) in drafts.iter().zip(verdicts).zip(recipients).enumerate() {
+        // What was stored before was delivered then; what perhaps is not stored is not delivered.
+        if let (Verdict::Stored(seq), Some(to)) = (verdict, to) {
+            places.push(n);
+            letters.push(letter(*seq, draft, to, route));
+        }
+    }
+    let told = retry::deliver(post, letters);
+    places.into_iter().zip(told).collect()
+}
+
+fn letter(seq: u64, draft: &Draft, to: Vec<Recipient>, route: Option<Route>) -> Letter {
+    let Draft { msg_id, sender_id, body, .. } = draft;
+    Letter { seq, msg_id: msg_id.clone(), sender_id: sender_id.clone(), members: body.clone(), to, route }
+}
+
+/// What became of a draft.
 enum Verdict {
+    /// It is on disk.
+    Stored(u64),
+    /// It was before.
+    Repeated(u64),
+    /// Nobody knows, and why.
+    Unknown(u64, String),
     /// A rule refused it.
     Refused(Refusal),
     /// The journal failed.
     NotStored(Failure),
 }
 
-/// The answer to the `n`-th draft; `None` behind a refusal that ends it all. The refusals of those that are `over` a limit are in their order.
-fn judge(
-    appended: &Result<Vec<Receipt>, AppendError>,
-    n: usize,
-    draft: &Draft,
-    recipients: &[String],
-    over: &mut VecDeque<Refusal>,
-) -> Option<Result<Vec<u8>, Verdict>> {
-    let not_stored = |failure| Some(Err(Verdict::NotStored(failure)));
+/// What became of the `n`-th draft; `None` behind a refusal that ends it all. The refusals of those that are `over` a limit are in their order.
+fn judge(appended: &Result<Vec<Receipt>, AppendError>, n: usize, draft: &Draft, over: &mut VecDeque<Refusal>) -> Option<Verdict> {
     let (receipts, last_seq) = match appended {
         Ok(receipts) => (receipts, u64::MAX),
-        Err(AppendError::Failed(failure)) => return not_stored(failure.clone()),
+        Err(AppendError::Failed(failure)) => return Some(Verdict::NotStored(failure.clone())),
         Err(AppendError::Partly { receipts, last_seq, .. } | AppendError::Unknown { receipts, last_seq, .. }) => (receipts, *last_seq),
     };
     let Receipt { seq, outcome } = receipts.get(n)?;
-    let answer = match (outcome, appended) {
-        (Outcome::Refused, _) => return over.pop_front().map(|refusal| Err(Verdict::Refused(refusal))),
+    Some(match (outcome, appended) {
+        (Outcome::Refused, _) => return over.pop_front().map(Verdict::Refused),
         // Repeated too, where the first one is of this batch.
-        (_, Err(AppendError::Partly { failure, .. })) if *seq > last_seq => return not_stored(failure.clone()),
-        (_, Err(AppendError::Unknown { why, .. })) if *seq > last_seq => return not_stored(Failure::system(format!("not written: {why}"))),
+        (_, Err(AppendError::Partly { failure, .. })) if *seq > last_seq => Verdict::NotStored(failure.clone()),
+        (_, Err(AppendError::Unknown { why, .. })) if *seq > last_seq => Verdict::NotStored(Failure::system(format!("not written: {why}"))),
         (Outcome::IdTaken { by }, _) => {
             let what = format!("msg_id {} is that of a message of {by} (seq {seq})", draft.msg_id);
-            return Some(Err(Verdict::Refused(Failure::wrong(what).hint("leave it out, or choose another").into())));
+            Verdict::Refused(Failure::wrong(what).hint("leave it out, or choose another").into())
         }
-        (_, Err(AppendError::Unknown { first_seq, why, .. })) if seq >= first_seq => answer::unknown(*seq, &draft.msg_id, why),
-        (Outcome::Repeated, _) => answer::repeated(*seq, &draft.msg_id),
-        (Outcome::Stored, _) => answer::accepted(*seq, &draft.msg_id, recipients),
-    };
-    Some(Ok(answer))
+        (_, Err(AppendError::Unknown { first_seq, why, .. })) if seq >= first_seq => Verdict::Unknown(*seq, why.clone()),
+        (Outcome::Repeated, _) => Verdict::Repeated(*seq),
+        (Outcome::Stored, _) => Verdict::Stored(*seq),
+    })
 }
 
 fn unconfirmed(first_seq: u64, last_seq: u64, why: &str) -> Failure {
@@ -190,15 +259,15 @@ fn unconfirmed(first_seq: u64, last_seq: u64, why: &str) -> Failure {
 mod tests {
     use super::*;
 
-    fn told(appended: &Result<Vec<Receipt>, AppendError>, n: usize) -> Option<String> {
+    fn told(appended: &Result<Vec<Receipt>, AppendError>, n: usize) -> Option<&'static str> {
         let draft = Draft { msg_id: "m".into(), id_is_own: true, sender_id: "a".into(), body: Vec::new() };
         let mut over = VecDeque::from([Refusal::from(Failure::no("over"))]);
-        let line = match judge(appended, n, &draft, &["b".into()], &mut over)? {
-            Ok(line) => line,
-            Err(Verdict::Refused(refusal)) => answer::refused(None, &refusal),
-            Err(Verdict::NotStored(_)) => return Some("failed".into()),
-        };
-        Some(serde_json::from_slice::<serde_json::Value>(&line).unwrap()["status"].as_str().unwrap().to_string())
+        Some(match judge(appended, n, &draft, &mut over)? {
+            Verdict::Stored(_) | Verdict::Repeated(_) => "accepted",
+            Verdict::Unknown(..) => "unknown",
+            Verdict::Refused(_) => "refused",
+            Verdict::NotStored(_) => "failed",
+        })
     }
 
     #[test]
@@ -218,6 +287,6 @@ mod tests {
         assert_eq!(all(unknown(7, 7)), ["accepted", "unknown", "unknown", "failed", "failed", "refused", "failed", "refused"]);
         assert_eq!(all(unknown(2, 3)), ["unknown", "failed", "failed", "failed", "failed", "refused", "failed", "refused"]);
         assert_eq!(all(Ok(receipts[..2].to_vec())), ["accepted", "accepted"], "with --strict");
-        assert_eq!(told(&Err(AppendError::Failed(failure)), 1).as_deref(), Some("failed"));
+        assert_eq!(told(&Err(AppendError::Failed(failure)), 1), Some("failed"));
     }
 }

@@ -8,6 +8,7 @@ use clap::error::ErrorKind;
 use clap::{ArgAction, CommandFactory, Parser};
 use swarm_common::exit::{Exit, Failure};
 use swarm_common::message::{self, Message};
+use swarm_common::registry::Route;
 use swarm_common::{ndjson, options, platform};
 
 /// The program's name.
@@ -15,9 +16,10 @@ pub const NAME: &str = "swarm-send";
 
 const WHAT: &str = "What it says";
 const WHO: &str = "Who and where";
+const DELIVERY: &str = "Delivery";
 const STREAM: &str = "Records on standard input";
 
-/// Accept messages: into the journal, on disk, then an answer
+/// Accept messages: into the journal, on disk, to their recipients, then an answer
 #[derive(Debug, Parser)]
 #[command(
     name = NAME,
@@ -39,14 +41,16 @@ pub struct Options {
     )]
     pub text: Option<OsString>,
 
-    /// who gets it: agents, or @all
+    /// who gets it: agents, @GROUP, or @all
     #[arg(
         long,
         value_name = "ID,...",
         value_delimiter = ',',
         help_heading = WHO,
-        long_help = "Who gets it: agent ids, separated by commas or given by several options; or @all, alone, for everybody. An id is 1 to 64 \
-                     letters, digits, '.', '_' and '-', and compares without regard to case."
+        long_help = "Who gets it: agent ids and groups, separated by commas or given by several options; or @all, alone, for everybody. An id is \
+                     1 to 64 letters, digits, '.', '_' and '-', and compares without regard to case. @GROUP is each agent that is registered in that \
+                     group, is not gone, and is not the sender; the record names them. @all is delivered to each registered agent that is not gone, \
+                     but the sender. As soon as one agent is registered, an id that nobody has is refused, and the nearest is named."
     )]
     pub to: Vec<String>,
 
@@ -98,25 +102,73 @@ pub struct Options {
     )]
     pub id: Option<String>,
 
-    /// who I am (default: $SWARM_AGENT, else this pane's agent)
+    /// who I am (default: $SWARM_AGENT, else who this pane is registered as)
     #[arg(
         long = "as",
         value_name = "ID",
         help_heading = WHO,
-        long_help = "Who I am. Without it: $SWARM_AGENT, else the agent that is registered in this tmux pane (see swarm-agents(1)); to be another than that \
-                     one is refused. A record on standard input brings its own sender_id where none of the three says it; where one does, another's \
+        long_help = "Who I am. Without it: $SWARM_AGENT, else the agent that this tmux pane is registered as. In a registered pane to say another \
+                     name is refused without --force. A record on standard input brings its own sender_id where none is set; where one is, another's \
                      sender_id is refused."
     )]
     pub own: Option<String>,
 
-    /// send in another's name all the same; the record says so
+    /// send a record of another sender all the same; the record says so
     #[arg(
         long,
         help_heading = WHO,
-        long_help = "Send records that name another sender than me all the same, or be another than this pane's agent. The record then says who did it, in \
-                     forced_by."
+        long_help = "Send in another's name all the same: records that name another sender than me, or as another agent than this pane's. The \
+                     record then says who did it, in forced_by."
     )]
     pub force: bool,
+
+    /// journal only: type nothing, and write down no outcome
+    #[arg(
+        long,
+        help_heading = DELIVERY,
+        long_help = "Put it into the journal, and do no more: nothing is typed, and no DELIVERY record is written. Its recipients find it in their \
+                     inboxes."
+    )]
+    pub no_deliver: bool,
+
+    /// pane, wake or inbox, whatever the recipients' own routes are
+    #[arg(
+        long,
+        value_name = "ROUTE",
+        value_parser = route,
+        help_heading = DELIVERY,
+        long_help = "Deliver by this route, whatever the recipients' own are: pane (the message is typed into the agent's pane), wake (only a line \
+                     that says that there is something to read), inbox (nothing is typed). An agent without a pane has an inbox only."
+    )]
+    pub route: Option<Route>,
+
+    /// take recipients that nobody has registered yet
+    #[arg(
+        long,
+        help_heading = DELIVERY,
+        long_help = "Accept recipients that nobody has registered: the message waits for who is yet to come."
+    )]
+    pub allow_unknown: bool,
+
+    /// store nothing, type nothing: say who would get it, and how
+    #[arg(
+        long,
+        conflicts_with = "no_deliver",
+        help_heading = DELIVERY,
+        long_help = "Store nothing and type nothing: check each message, and say who would get it, and by which route."
+    )]
+    pub dry_run: bool,
+
+    /// deliver now what is queued, and say what became of it
+    #[arg(
+        long,
+        conflicts_with_all = ["text", "to", "msg_type", "thread", "reply_to", "ack", "data", "id", "own", "force", "no_deliver", "route",
+            "allow_unknown", "dry_run", "reject", "strict"],
+        help_heading = DELIVERY,
+        long_help = "Send nothing, but deliver what is queued: the oldest first, each at most once, however lately it was tried. A line for each that \
+                     was tried says what became of it. What its recipient has read or acknowledged since is left out."
+    )]
+    pub retry_queued: bool,
 
     /// the swarm's store (default: $SWARM_STORE, else .swarm)
     #[arg(
@@ -176,6 +228,23 @@ pub enum Input {
     TextFromStdin,
     /// Records on standard input.
     Records,
+    /// No new message: what is queued.
+    Queue,
+}
+
+/// How far a message goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deed {
+    /// To its recipients.
+    Deliver,
+    /// Into the journal.
+    Store,
+    /// Nowhere: it is said where it would go.
+    DryRun,
+}
+
+fn route(word: &str) -> Result<Route, String> {
+    Route::parse(word).ok_or_else(|| "pane, wake or inbox".into())
 }
 
 /// What a call asks for.
@@ -189,6 +258,12 @@ pub struct Request {
     pub own: Option<String>,
     /// Another sender's records are sent all the same.
     pub is_forced: bool,
+    /// How far it goes.
+    pub deed: Deed,
+    /// By this route.
+    pub route: Option<Route>,
+    /// Who is not registered may be written to.
+    pub allows_unknown: bool,
     /// `--store`.
     pub store: Option<OsString>,
     /// Where refused lines are kept.
@@ -221,6 +296,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<Exit, Failure> {
 /// Status 2 for a value that can't be what its option wants.
 pub fn request(options: Options) -> Result<Request, Failure> {
     let input = match options.text {
+        None if options.retry_queued => Input::Queue,
         None => Input::Records,
         Some(text) if text == "-" => Input::TextFromStdin,
         Some(text) => Input::Text(text.into_string().map_err(|_| Failure::wrong("the text is not UTF-8"))?),
@@ -241,8 +317,16 @@ pub fn request(options: Options) -> Result<Request, Failure> {
         data: options.data.as_deref().map(message::parse_data).transpose()?,
         ..Message::default()
     };
+    let deed = match (options.dry_run, options.no_deliver) {
+        (true, _) => Deed::DryRun,
+        (_, true) => Deed::Store,
+        _ => Deed::Deliver,
+    };
     Ok(Request {
         input,
+        deed,
+        route: options.route,
+        allows_unknown: options.allow_unknown,
         defaults,
         own: options.own,
         is_forced: options.force,

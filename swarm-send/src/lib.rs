@@ -1,8 +1,9 @@
-//! `swarm-send` accepts messages: checked, into the journal, on disk, and only then answered. Delivery to panes has its place behind the
-//! journal, in [`batch`].
+//! `swarm-send` accepts messages: checked, into the journal, on disk, then delivered to their recipients, and only then answered.
 //!
-//! The map: [`cli`] is the command line, [`gate`] says which message may go, [`quota`] how many, [`batch`] stores what was ready to be read,
-//! [`stream`] reads records, [`answer`] writes what became of each.
+//! The map: [`cli`] is the command line, [`gate`] says which message may go and to whom ([`roster`]), [`quota`] how many, [`batch`] stores what
+//! was ready to be read, [`stream`] reads records, [`answer`] writes what became of each. Behind the journal, [`post`] has each message delivered
+//! ([`deliver`] types it) and written down ([`delivery`]); what is [`queue`]d is tried again by [`retry`], and read back
+//! from the journal's lines by [`record`].
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
@@ -10,8 +11,14 @@ pub mod answer;
 pub mod batch;
 pub mod cli;
 pub mod deliver;
+pub mod delivery;
 pub mod gate;
+pub mod post;
+pub mod queue;
 pub mod quota;
+pub mod record;
+pub mod retry;
+pub mod roster;
 pub mod stream;
 pub mod text;
 
@@ -25,9 +32,11 @@ use swarm_common::store::Store;
 
 use crate::answer::{Answers, Refusal};
 use crate::batch::{Batch, Origin, Told};
-use crate::cli::{Input, NAME, Request};
+use crate::cli::{Deed, Input, NAME, Request};
 use crate::gate::Gate;
+use crate::post::Post;
 use crate::quota::Quota;
+use crate::roster::Roster;
 
 /// Does what a call asks for.
 ///
@@ -40,43 +49,56 @@ pub fn send(request: Request) -> Result<Exit, Failure> {
             Failure::wrong("no text, and no records on standard input").hint("swarm-send --to agent-1 'text'\nsee swarm-send --help")
         );
     }
-    let store = Store::open(request.store.as_deref())?;
-    let identity = identity::who(&store, request.own.as_deref(), request.is_forced)?;
-    let mut gate = Gate::new(identity, request.is_forced, request.defaults);
-    let batch = Batch::new(Quota::of(&store)?, request.is_strict);
+    let given = request.store.as_deref();
+    let store = if request.deed == Deed::DryRun { Store::look(given)? } else { Store::open(given)? };
+    let mut post = Post::of(&store);
     let mut answers = Answers::to(if request.is_quiet { None } else { Some(Out::stdout()?) });
+    if request.input == Input::Queue {
+        return retry::all(&mut post, &mut answers);
+    }
+    let who = identity::who(&store, request.own.as_deref(), request.is_forced)?;
+    let mut gate = Gate::new(who, request.is_forced, request.allows_unknown, request.defaults, Roster::of(&store));
+    let batch =
+        Batch::new(if request.deed == Deed::DryRun { None } else { Quota::of(&store)? }, request.is_strict, request.deed, request.route);
     match request.input {
-        Input::Text(content) => one(&store, &mut gate, batch, Ok(content), &mut answers),
-        Input::TextFromStdin => one(&store, &mut gate, batch, text::from_stdin(), &mut answers),
-        Input::Records => {
+        Input::Text(content) => one(&mut post, &mut gate, batch, Ok(content), &mut answers),
+        Input::TextFromStdin => one(&mut post, &mut gate, batch, text::from_stdin(), &mut answers),
+        Input::Records | Input::Queue => {
             let input = ndjson::stdin()?;
             ndjson::refuse_loop(&input, "standard input", request.reject.as_deref())?;
             let rejects = Rejects::new(NAME, request.reject.as_deref(), request.is_strict)?;
-            stream::run(input, &store.journal(), &mut gate, batch, answers, rejects)
+            stream::run(input, post, &mut gate, batch, answers, rejects)
         }
     }
 }
 
 /// One message.
-fn one(store: &Store, gate: &mut Gate, mut batch: Batch, content: Result<String, Failure>, answers: &mut Answers) -> Result<Exit, Failure> {
+fn one(
+    post: &mut Post<'_>,
+    gate: &mut Gate,
+    mut batch: Batch,
+    content: Result<String, Failure>,
+    answers: &mut Answers,
+) -> Result<Exit, Failure> {
     let mut print = |line: &[u8]| answers.line(line).and_then(|()| answers.flush());
     let message = content.map(|content| Message { content: Some(content), ..Message::default() });
-    let accepted = match message.map_err(Refusal::from).and_then(|message| gate.pass(message)) {
-        Ok(accepted) => accepted,
+    let addressed = match message.map_err(Refusal::from).and_then(|message| gate.pass(message)) {
+        Ok(addressed) => addressed,
         Err(refusal) => {
             // Whether anybody hears the answer or not: it is refused.
             let _ = print(&answer::refused(None, &refusal));
             return Err(refusal.failure);
         }
     };
-    batch.push(Origin::default(), accepted);
-    batch.store(&store.journal(), &mut |told| match told {
+    batch.push(Origin::default(), addressed);
+    let done = batch.store(post, &mut |told| match told {
         // Who cannot read the answer may still want to know what became of the message.
         Told::Answer(line) => print(line).map_err(|failure| failure.hint(format!("the answer was: {}", String::from_utf8_lossy(line)))),
         Told::Refused(_, refusal) => {
             let _ = print(&answer::refused(None, refusal));
             Err(refusal.failure.clone())
         }
-    })?;
-    Ok(Exit::Yes)
+    });
+    retry::afterwards(post);
+    done
 }

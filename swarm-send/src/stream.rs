@@ -5,7 +5,6 @@ use std::os::fd::AsFd;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use swarm_common::exit::{self, Exit, Failure};
-use swarm_common::journal::Journal;
 use swarm_common::json::{self, Scanner};
 use swarm_common::message::Message;
 use swarm_common::ndjson::{Lines, Piece, Rejects, TooLong};
@@ -14,26 +13,30 @@ use crate::answer::{self, Answers, Refusal};
 use crate::batch::{Batch, Origin, Told};
 use crate::cli::NAME;
 use crate::gate::Gate;
+use crate::post::Post;
+use crate::retry;
 
 /// A stream of records into the journal.
 struct Stream<'a> {
-    journal: &'a Journal,
+    post: Post<'a>,
     gate: &'a mut Gate,
     answers: Answers,
     rejects: Rejects,
     scanner: Scanner,
     batch: Batch,
-    /// The worst of what was refused.
+    /// The worst of the records that were refused.
     worst: Exit,
+    /// A delivery was refused.
+    delivered: Exit,
 }
 
 /// Sends what comes on `input`, to its end.
 ///
 /// # Errors
 /// Status 3 when the system failed; with `--strict` the first refusal. What was accepted before is stored.
-pub fn run(input: File, journal: &Journal, gate: &mut Gate, batch: Batch, answers: Answers, rejects: Rejects) -> Result<Exit, Failure> {
+pub fn run(input: File, post: Post<'_>, gate: &mut Gate, batch: Batch, answers: Answers, rejects: Rejects) -> Result<Exit, Failure> {
     let mut lines = Lines::new(input);
-    let mut stream = Stream { journal, gate, answers, rejects, scanner: Scanner::new(), batch, worst: Exit::Yes };
+    let mut stream = Stream { post, gate, answers, rejects, scanner: Scanner::new(), batch, worst: Exit::Yes, delivered: Exit::Yes };
     let read = stream.read(&mut lines);
     if read.is_ok() && lines.number() == 0 && stream.answers.are_read() {
         // Who forgot the text, in a job without a terminal, would take the silence for success.
@@ -51,7 +54,7 @@ pub fn run(input: File, journal: &Journal, gate: &mut Gate, batch: Batch, answer
         let hint = format!("{}\nstopped at line {}: what follows it was not sent", failure.hint, lines.number());
         failure.hint(hint.trim_start())
     })?;
-    Ok(if stream.rejects.are_kept() { Exit::Yes } else { stream.worst })
+    Ok(if stream.rejects.are_kept() { stream.delivered } else { stream.worst.max(stream.delivered) })
 }
 
 impl Stream<'_> {
@@ -88,11 +91,11 @@ impl Stream<'_> {
         if json::is_blank(line) {
             return Ok(());
         }
-        let accepted = Message::parse(line, &mut self.scanner).map_err(Refusal::from).and_then(|message| self.gate.pass(message));
-        match accepted {
-            Ok(accepted) => {
-                let line = if self.batch.may_refuse(&accepted.draft) { line.to_vec() } else { Vec::new() };
-                self.batch.push(Origin { number: Some(number), line }, accepted);
+        let addressed = Message::parse(line, &mut self.scanner).map_err(Refusal::from).and_then(|message| self.gate.pass(message));
+        match addressed {
+            Ok(addressed) => {
+                let line = if self.batch.may_refuse(&addressed.accepted.draft) { line.to_vec() } else { Vec::new() };
+                self.batch.push(Origin { number: Some(number), line }, addressed);
                 Ok(())
             }
             Err(refusal) => {
@@ -115,15 +118,19 @@ impl Stream<'_> {
         if self.batch.is_empty() {
             return Ok(());
         }
-        let Stream { journal, answers, rejects, batch, worst, .. } = self;
-        let told = batch.store(journal, &mut |told| match told {
+        let Stream { post, gate, answers, rejects, batch, worst, delivered, .. } = self;
+        let stored = batch.store(post, &mut |told| match told {
             Told::Answer(line) => answers.line(line).map_err(unheard),
             Told::Refused(Origin { number, line }, refusal) => {
                 let printed = answers.line(&answer::refused(*number, refusal)).map_err(unheard);
                 refuse(rejects, worst, number.unwrap_or(0), line, refusal).and(printed)
             }
         });
-        told.and(answers.flush().map_err(unheard))
+        let flushed = answers.flush().map_err(unheard);
+        retry::afterwards(post);
+        gate.renew();
+        *delivered = (*delivered).max(stored?);
+        flushed
     }
 }
 

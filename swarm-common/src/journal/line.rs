@@ -9,6 +9,7 @@ use crate::time;
 const BEFORE_SEQ: &[u8] = b"{\"seq\":";
 const BEFORE_ID: &[u8] = b",\"msg_id\":\"";
 const BEFORE_TIMESTAMP: &[u8] = b"\",\"timestamp\":\"";
+const BEFORE_TYPE: &[u8] = b",\"msg_type\":\"";
 
 /// Digits of the largest seq.
 const SEQ_DIGITS_MAX: usize = 20;
@@ -26,6 +27,8 @@ pub(super) struct Head<'a> {
     /// Between its quotes; has no escapes.
     pub msg_id: &'a [u8],
     pub timestamp: &'a [u8],
+    /// What follows the timestamp and its quote.
+    pub rest: &'a [u8],
 }
 
 /// The fast way; `None` when the line is not written as the journal writes.
@@ -39,7 +42,17 @@ pub(super) fn canonical(line: &[u8]) -> Option<Head<'_>> {
     let (msg_id, rest) = rest.split_at(end);
     let rest = rest.strip_prefix(BEFORE_TIMESTAMP)?;
     let timestamp = rest.get(..time::WRITTEN_LEN)?;
-    (rest.get(time::WRITTEN_LEN) == Some(&b'"')).then_some(Head { seq, msg_id, timestamp })
+    let rest = rest[time::WRITTEN_LEN..].strip_prefix(b"\"")?;
+    Some(Head { seq, msg_id, timestamp, rest })
+}
+
+/// The type of a canonical line, and what follows it; `None` when the line is not written as the journal writes.
+#[inline]
+pub(super) fn kind(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let rest = canonical(line)?.rest.strip_prefix(BEFORE_TYPE)?;
+    let end = memchr::memchr2(b'"', b'\\', rest)?;
+    let (msg_type, rest) = rest.split_at(end);
+    rest.starts_with(b"\"").then_some((msg_type, rest))
 }
 
 #[inline]
@@ -166,6 +179,10 @@ mod tests {
         assert_eq!((head.seq, head.msg_id, head.timestamp), (12, &b"a-1"[..], &b"2026-11-23T08:34:30.123456Z"[..]));
         for cut in 0..LINE.len() - 55 {
             assert!(canonical(&LINE[..cut]).is_none(), "{cut}");
+        }
+        assert_eq!(kind(LINE), Some((&b"INFO"[..], &br#"","sender_id":"b","content":"c"}"#[..])));
+        for odd in [&LINE[..80], br#"{"seq":12,"msg_type":"INFO"}"#] {
+            assert_eq!(kind(odd), None);
         }
     }
 

@@ -150,6 +150,19 @@ pub fn head_bytes(msg_id: &str) -> usize {
     line::HEAD_FIXED_BYTES_MAX + id.len()
 }
 
+/// The type of a line that is written as the journal writes, and what follows it in the line; `None` for any other line, of which only a
+/// parser can tell. So who looks for a few types need not parse the rest.
+#[inline]
+pub fn type_of(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    line::kind(line)
+}
+
+/// The id of a line; `None` where it cannot be read.
+pub fn id_of(line: &[u8]) -> Option<String> {
+    let canonical = line::canonical(line).and_then(|head| std::str::from_utf8(head.msg_id).ok()).map(str::to_string);
+    canonical.or_else(|| line::known(line, &mut crate::json::Scanner::new()).ok()?.msg_id)
+}
+
 impl Journal {
     /// The journal in directory `dir` (created by the first append).
     pub fn at(dir: PathBuf, settings: Settings) -> Journal {
@@ -191,6 +204,14 @@ impl Journal {
     /// Status 3 when it cannot be read.
     pub fn bounds(&self) -> Result<Bounds, Failure> {
         find::bounds(&self.dir)
+    }
+
+    /// The seq of the oldest record kept; 1 where nothing was ever stored.
+    ///
+    /// # Errors
+    /// Status 3 when it cannot be read.
+    pub fn oldest_seq(&self) -> Result<u64, Failure> {
+        Ok(segments::ends(&self.dir).map_err(|error| segments::unreadable(&self.dir, &error))?.map_or(1, |(oldest, _)| oldest))
     }
 
     /// A reader that begins at `seq`. 0 means the oldest; a seq that is no longer kept is told as a [`Step::Gap`], and a seq that is

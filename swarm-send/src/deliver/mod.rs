@@ -22,6 +22,7 @@ pub use settings::Settings;
 pub use swarm_common::registry::Route;
 
 use swarm_common::registry::{Agent, Pane, Server};
+use swarm_common::store::Store;
 
 /// A message for one recipient.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +33,12 @@ pub struct Job<'a> {
     pub route: Route,
     /// What is typed: [`Block::message`], or with [`Route::Wake`] [`Block::wake`].
     pub text: &'a Block,
+}
+
+/// True if the agent was woken, and has not looked since: then it is not woken again, and tmux need not be asked.
+pub fn is_unread(store: &Store, agent: &Agent) -> bool {
+    let is_unread = |pane| wake::Wake::of(&settings::dir(store), &store.cursors_place(), agent, pane).is_unread();
+    agent.pane.as_ref().is_some_and(is_unread)
 }
 
 /// Delivers these. One outcome each, in their order; those of one pane are typed in their order.

@@ -37,6 +37,11 @@ pub struct Place {
     pub session: u32,
 }
 
+/// The directory of a store for what delivery keeps.
+pub fn dir(store: &Store) -> PathBuf {
+    store.dir().join("delivery")
+}
+
 impl Settings {
     /// Those of a store.
     ///
