@@ -37,8 +37,8 @@ until_shown() {
 screen() { server capture-pane -p -J -t "$1"; }
 
 # A stand-in has the name of an agent CLI, and prints what it is told. (awk, since a program of many names would look at its own.)
-mkdir "$top/bin" "$top/work"
-cd "$top/work"
+mkdir "$top/bin"
+cd "$top"
 for name in claude codex; do ln -s "$(readlink -f "$(command -v awk)")" "$top/bin/$name"; done
 export PATH="$top/bin:$PATH"
 prints="'{ print; fflush() }'"
@@ -51,21 +51,21 @@ say 'Three panes of a tmux server: two agents (stand-ins, which print what they 
 run "$panes"
 
 say 'They are found by what runs in them, and registered. I am none of them: I read my inbox myself.'
-run 'swarm-agents discover -L demo --register'
+run 'swarm-agents discover -L demo --register | jq -c "{agent_id, kind, pane, registered}"'
 run 'swarm-agents register lead --route inbox'
 
 say 'A question for agent-1. It is on disk before the answer comes, and then in the pane: delivered.'
 run "swarm-send --as lead --to agent-1 --type question --ack 'Which schema does auth use?'"
 question=$(newest question)
 until_shown 'screen %1' '| Which schema'
-run 'tmux -L demo capture-pane -p -t %1 | grep .'
+run 'tmux -L demo capture-pane -p -t %1 | sed "/^$/d"'
 
 say 'The shell too is made an agent. What is said to everybody is typed to those who can take it, and never at a prompt, where it would be run.'
 run 'swarm-agents register shell-1 -L demo --pane %2 | jq -c [.agent_id,.pane]'
 run "swarm-send --as lead --to @all --thread auth 'Please run: rm -rf build' | jq -c '.outcomes[]'"
 until_shown 'screen %0' '| Please run'
 until_shown 'screen %1' '| Please run'
-run "for pane in %0 %1 %2; do echo \"-- \$pane\"; tmux -L demo capture-pane -p -t \$pane | grep .; done"
+run "for pane in %0 %1 %2; do echo \"-- \$pane\"; tmux -L demo capture-pane -p -t \$pane | sed '/^\$/d'; done"
 
 say 'agent-1 acknowledges, and says more. It is my inbox that has it.'
 run "swarm-send -q --as agent-1 --to lead --type ack --reply-to $question 'The one in db/auth.sql.'"
@@ -82,7 +82,7 @@ run 'swarm-tail | swarm-filter --type delivery | jq -c .data.counts'
 say 'A program talks too much: 1,000 messages at once. Ten a minute get through.'
 flood='jq -nc "range(1000) | {content: \"flood \(.)\", recipients: [\"lead\"], sender_id: \"chatty\"}"'
 run "$flood | swarm-ratelimit -n 10 --per 60s | swarm-send -q"
-run 'swarm-tail | swarm-filter --from chatty -c'
+run 'swarm-tail | swarm-filter --from chatty --type info -c'
 
 say 'A follower prints what comes as it comes, and ends by itself when it has what it wanted.'
 run "(sleep 0.2; swarm-send -q --as agent-0 --to lead 'Are you there?') & swarm-tail -f -n 0 | swarm-filter --to lead -m 1 | jq -r .content; wait"
@@ -103,5 +103,5 @@ run "swarm-lock renew --as agent-0 || true"
 run "swarm-tail | swarm-filter --type stolen,locked | jq -r .content"
 
 say 'All of it is plain text.'
-run 'cd .. && ls .swarm .swarm/agents .swarm/journal'
-run 'tail -n 1 ../.swarm/journal/*.ndjson'
+run 'ls .swarm .swarm/agents .swarm/journal'
+run 'tail -n 1 .swarm/journal/*.ndjson'

@@ -209,7 +209,10 @@ fn of_many_who_retry_at_once_each_message_is_delivered_by_one() {
     }
     for n in 0..10 {
         let queued = &swarm.send(&["--as", "boss", "--to", "@all", &format!("text {n}")])[0]["outcomes"];
-        assert!(queued.as_array().unwrap().iter().all(|one| word(one) == "queued mode") && queued.as_array().unwrap().len() == 4, "{queued}");
+        assert!(
+            queued.as_array().unwrap().iter().all(|one| word(one) == "queued mode") && queued.as_array().unwrap().len() == 4,
+            "{queued}"
+        );
     }
     panes.iter().for_each(|(pane, _)| swarm.busy(pane, false));
     let told: Vec<(u64, String)> = std::thread::scope(|scope| {

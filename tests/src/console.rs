@@ -88,7 +88,8 @@ pub fn failures(examples: &[Example], programs: &Path) -> io::Result<Vec<String>
         .env_remove("TMUX")
         .env_remove("TMUX_PANE")
         .env("TMUX_TMPDIR", dir.path())
-        .env("SHELL", "/bin/sh")
+        // Like most users' it makes way for the one program that it is to run. (dash stays, and then the pane runs a shell.)
+        .env("SHELL", on_path("bash").ok_or_else(|| io::Error::other("no bash"))?)
         .env("SWARM_STORE", home.join(".swarm"))
         .env("HOME", &home)
         .env("OUT", dir.path())
@@ -140,9 +141,7 @@ shown() { now=$(screens); was=; until [ "x$was" = "x$now" ]; do was=$now; sleep 
 /// Agent CLIs that print what they are told, in a directory for the path. They are awk under another name.
 fn stand_ins(dir: &Path) -> io::Result<PathBuf> {
     let (bin, real) = (dir.join("bin"), dir.join("real"));
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let awk = std::env::split_paths(&path).find_map(|dir| fs::canonicalize(dir.join("awk")).ok());
-    let awk = awk.ok_or_else(|| io::Error::other("no awk"))?;
+    let awk = on_path("awk").ok_or_else(|| io::Error::other("no awk"))?;
     for dir in [&bin, &real] {
         fs::create_dir(dir)?;
     }
@@ -153,6 +152,12 @@ fn stand_ins(dir: &Path) -> io::Result<PathBuf> {
         fs::set_permissions(bin.join(name), Permissions::from_mode(0o755))?;
     }
     Ok(bin)
+}
+
+/// Where a program is, behind all links.
+fn on_path(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).find_map(|dir| fs::canonicalize(dir.join(name)).ok())
 }
 
 /// Ends the tmux servers whose sockets are below this directory.
