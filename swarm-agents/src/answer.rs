@@ -50,6 +50,11 @@ pub fn unknown(agent_id: &str) -> Vec<u8> {
     Object::new().text("status", "refused").text("agent_id", agent_id).text("error", "not registered").end()
 }
 
+/// An agent of another program's that was not taken over.
+pub fn skipped(agent_id: &str, why: &str, error: &str) -> Vec<u8> {
+    Object::new().text("status", "skipped").text("agent_id", agent_id).text("why", why).text("error", error).end()
+}
+
 /// Why somebody is not registered.
 pub fn refused(agent_id: &str, error: &str, hint: &str) -> Vec<u8> {
     Object::new().text("status", "refused").text("agent_id", agent_id).text("error", error).text("hint", hint).end()

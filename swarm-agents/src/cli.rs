@@ -7,7 +7,7 @@ use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 use swarm_common::exit::{Exit, Failure};
 use swarm_common::{ndjson, options, platform};
 
-use crate::{commands, discover, doctor, register, watch};
+use crate::{commands, discover, doctor, import, register, watch};
 
 /// The program's name.
 pub const NAME: &str = "swarm-agents";
@@ -64,6 +64,8 @@ pub enum Command {
     Discover(Discover),
     /// what is wrong, and what to do
     Doctor(Doctor),
+    /// take over the registry of the Python program
+    Import(Import),
 }
 
 /// In which swarm.
@@ -354,6 +356,27 @@ pub struct Doctor {
     pub place: Place,
 }
 
+/// `import`
+#[derive(Debug, Args)]
+#[command(after_help = "Example:  swarm-agents import ACTIVE_AGENTS.json")]
+pub struct Import {
+    /// its ACTIVE_AGENTS.json
+    #[arg(
+        value_name = "FILE",
+        long_help = "The Python program's ACTIVE_AGENTS.json, which stays as it is. An agent whose pane is there yet, by the process that tmux started in it, is \
+                     registered under its id; the others are answered as gone. Status 1 when anything else was left out."
+    )]
+    pub file: OsString,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub server: Server,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub place: Place,
+}
+
 /// A number, with plain words for what is none.
 fn whole(text: &str) -> Result<u32, &'static str> {
     text.parse().map_err(|_| "not a whole number, or too large a one")
@@ -382,6 +405,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<Exit, Failure> {
             Command::Prune(options) => commands::prune(&options),
             Command::Discover(options) => discover::discover(&options),
             Command::Doctor(options) => doctor::doctor(&options),
+            Command::Import(options) => import::import(&options),
         },
         Err(error) => told(&error),
     }

@@ -152,7 +152,12 @@ fn enter(
         let Some((pane, running)) = seen.place() else { return Ok(None) };
         let (Action::Update(id) | Action::Register(id)) = seen.action.clone() else { return Ok(None) };
         let is_new = matches!(seen.action, Action::Register(_));
-        let found = Found { pane: Some(pane.clone()), process: Some(running.process.clone()), kind: Some(running.kind.clone()) };
+        let found = Found {
+            pane: Some(pane.clone()),
+            process: Some(running.process.clone()),
+            kind: Some(running.kind.clone()),
+            route: Route::Pane,
+        };
         let change = |old: Option<Agent>| {
             // Of one who ended elsewhere nothing is left but the id.
             let old = old.filter(|old| !is_new || old.pane.as_ref().is_some_and(|old| old.is_same(pane)));

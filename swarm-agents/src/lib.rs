@@ -1,6 +1,6 @@
 //! `swarm-agents`: who takes part in a swarm, where each is to be found, and whether it is alive.
 //!
-//! The map: [`cli`] is the command line, [`commands`] the short ones of its commands, [`register`] and [`watch`] the two that are more;
+//! The map: [`cli`] is the command line, [`commands`] the short ones of its commands, [`register`], [`watch`] and [`import`] those that are more;
 //! [`pane`] asks tmux about one pane, [`answer`] writes a line about an agent. The records are swarm-common's.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
@@ -10,6 +10,7 @@ pub mod cli;
 pub mod commands;
 pub mod discover;
 pub mod doctor;
+pub mod import;
 pub mod pane;
 pub mod plan;
 pub mod process;

@@ -1,15 +1,18 @@
 //! `register`: finds out where an agent is, and writes it down.
 
 use jiff::Timestamp;
+use swarm_common::config::{Agents, Config};
 use swarm_common::exit::{self, Exit, Failure};
 use swarm_common::identity;
 use swarm_common::ndjson::Out;
-use swarm_common::platform::Process;
-use swarm_common::registry::{Agent, Pane, Registry, Route, check_description};
+use swarm_common::platform::{Process, Processes};
+use swarm_common::registry::{Agent, Pane, Registry, Route, Server, check_description, is_pane_id};
 use swarm_common::store::Store;
 use swarm_common::time;
 
 use crate::cli::{self, NAME};
+use crate::process::{self, Running};
+use crate::tmux::server::{self, Address, Inside};
 use crate::{answer, pane};
 
 /// Where an agent is, as it was found for this call.
@@ -21,6 +24,8 @@ pub struct Found {
     pub process: Option<Process>,
     /// What kind of agent CLI that is.
     pub kind: Option<String>,
+    /// How it can be reached.
+    pub route: Route,
 }
 
 /// What a call says of an agent.
@@ -40,14 +45,21 @@ pub struct Said {
     pub description: Option<Option<String>>,
 }
 
+impl Said {
+    /// Nothing but its id.
+    pub fn nothing(agent_id: &str) -> Said {
+        Said { agent_id: agent_id.to_string(), route: None, shell_ok: false, kind: None, groups: None, description: None }
+    }
+}
+
 /// Registers an agent.
 ///
 /// # Errors
 /// Status 1 where an agent that is not gone has its id or its pane, 2 for a wrong call, 3 when the system failed.
 pub fn register(options: cli::Register) -> Result<Exit, Failure> {
     let said = said(&options)?;
-    let found = found(&options, said.route)?;
     let store = Store::open(options.place.store.as_deref())?;
+    let found = found(&options, said.route, store.config())?;
     let (now, mut is_new) = (time::now(), true);
     let registered = Registry::of(&store).change(&said.agent_id, options.force, |old| {
         is_new = old.is_none();
@@ -73,11 +85,11 @@ pub fn register(options: cli::Register) -> Result<Exit, Failure> {
 /// The record that this makes of the one before. Where an agent is, is found anew each time; what it is stays unless something else is said.
 pub fn agent(said: Said, found: Found, old: Option<Agent>, now: Timestamp) -> Agent {
     let Said { agent_id, route, shell_ok, kind, groups, description } = said;
-    let Found { pane, process, kind: found_kind } = found;
+    let Found { pane, process, kind: found_kind, route: found_route } = found;
     let new = Agent::new(&agent_id, now);
     let old = old.unwrap_or_else(|| new.clone());
     Agent {
-        route: route.unwrap_or(if pane.is_some() { Route::Pane } else { Route::Inbox }),
+        route: route.unwrap_or(found_route),
         pane,
         process,
         kind: kind.or(found_kind).or(old.kind),
@@ -131,24 +143,70 @@ pub fn groups(given: &[String]) -> Result<Option<Vec<String>>, Failure> {
 }
 
 /// Looks where the agent is.
-fn found(options: &cli::Register, route: Option<Route>) -> Result<Found, Failure> {
+fn found(options: &cli::Register, route: Option<Route>, config: &Config) -> Result<Found, Failure> {
     let given = options.pid.map(living).transpose()?;
-    let pane = match (&options.pane, pane::own()) {
-        (Some(id), _) => Some(pane::ask(&options.server, id)?),
-        (None, Some(id)) => match pane::ask(&options.server, &id) {
-            Ok(pane) => Some(pane),
-            Err(failure) if matches!(route, Some(Route::Pane | Route::Wake)) => return Err(failure),
-            // An agent in a sandbox, which may not reach tmux's socket.
-            Err(failure) => {
-                exit::say(NAME, &format!("{}: it reads its messages itself (the route inbox)", failure.what));
-                None
-            }
-        },
-        (None, None) => None,
+    let own = server::inside().filter(|inside| inside.pane_id.as_deref().is_some_and(is_pane_id));
+    let found = match (&options.pane, own) {
+        (Some(id), _) => in_pane(pane::ask(&pane::address(&options.server)?, id, config.tmux.timeout)?, &config.agents)?,
+        (None, _) if options.server.name.is_some() || options.server.socket.is_some() => {
+            return Err(Failure::wrong("-L and -S say whose pane --pane is, and there is none").hint("--pane %3"));
+        }
+        (None, Some(inside)) => here(&inside, route, config)?,
+        (None, None) => {
+            let (process, kind) = parted(process::above(&look()?, std::process::id(), &config.agents.names));
+            Found { pane: None, process, kind, route: Route::Inbox }
+        }
     };
+    Ok(match given {
+        Some(given) if found.process.as_ref() != Some(&given) => Found { process: Some(given), kind: None, ..found },
+        _ => found,
+    })
+}
+
+/// What runs in a pane: the agent CLI in it, else its own process.
+///
+/// # Errors
+/// Status 3 when the processes cannot be looked at.
+pub fn in_pane(pane: Pane, config: &Agents) -> Result<Found, Failure> {
+    let (process, kind) = parted(process::below(&look()?, pane.pid, &config.names));
+    let process = process.or_else(|| Process::of(pane.pid).ok().flatten());
+    Ok(Found { pane: Some(pane), process, kind, route: Route::Pane })
+}
+
+/// The pane that this call is made in, and the agent CLI that it comes from.
+fn here(inside: &Inside, route: Option<Route>, config: &Config) -> Result<Found, Failure> {
+    let (address, id) = (Address::own(), inside.pane_id.as_deref().unwrap_or_default());
+    let processes = look()?;
+    let (pane, can) = match pane::ask(&address, id, config.tmux.timeout) {
+        Ok(pane) => (Some(pane), Route::Pane),
+        Err(failure) if matches!(route, Some(Route::Pane | Route::Wake)) => return Err(failure),
+        // An agent in a sandbox, which may not reach tmux's socket.
+        Err(failure) => {
+            if route.is_none() {
+                exit::say(NAME, &format!("{}; so it reads its messages itself (the route inbox)", failure.what));
+            }
+            (beheld(&processes, inside), Route::Inbox)
+        }
+    };
+    let (process, kind) = parted(process::above(&processes, std::process::id(), &config.agents.names));
     let of_pane = || pane.as_ref().and_then(|pane| Process::of(pane.pid).ok().flatten());
-    let process = given.or_else(of_pane);
-    Ok(Found { pane, process, kind: None })
+    Ok(Found { process: process.or_else(of_pane), pane, kind, route: can })
+}
+
+/// This pane without a word from tmux: what tmux started in it is the process above this one whose parent is the server.
+fn beheld(processes: &Processes, inside: &Inside) -> Option<Pane> {
+    let server_pid = inside.server_pid?;
+    let started = processes.ancestors(std::process::id()).find(|row| row.parent == server_pid)?;
+    let server = Server::of(&inside.socket, server_pid).ok()??;
+    Some(Pane { id: inside.pane_id.clone()?, server, pid: started.pid })
+}
+
+fn parted(running: Option<Running>) -> (Option<Process>, Option<String>) {
+    running.map_or((None, None), |running| (Some(running.process), Some(running.kind)))
+}
+
+fn look() -> Result<Processes, Failure> {
+    Processes::look().map_err(|error| Failure::io("look at the processes", &error))
 }
 
 /// The process that an agent is to live as long as.

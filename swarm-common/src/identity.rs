@@ -1,9 +1,8 @@
 //! Who I am (DESIGN 6), and what an agent may be called (DESIGN 2).
 
 use std::env;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 use std::str;
 
 use crate::exit::Failure;
@@ -105,16 +104,15 @@ pub fn who(store: &Store, given: Option<&str>, force: bool) -> Result<Identity, 
 /// # Errors
 /// Status 3 when a record cannot be read.
 pub fn here(registry: &Registry, tmux: Option<&OsStr>, pane: Option<&OsStr>) -> Result<Option<Agent>, Failure> {
-    let Some(((socket, server_pid), pane)) = tmux.and_then(server).zip(pane.and_then(OsStr::to_str)) else { return Ok(None) };
-    Ok(registry.in_pane(Path::new(&socket), server_pid, pane)?.filter(|agent| agent.life() != Life::Gone))
+    let Some((server_pid, pane)) = tmux.and_then(server_pid).zip(pane.and_then(OsStr::to_str)) else { return Ok(None) };
+    Ok(registry.in_pane(server_pid, pane)?.filter(|agent| agent.life() != Life::Gone))
 }
 
-/// The socket and the pid in `$TMUX`: `socket,pid,session`. A socket's name may have a comma in it.
-pub fn server(tmux: &OsStr) -> Option<(OsString, u32)> {
+/// The pid in `$TMUX`: `socket,pid,session`. A socket's name may have a comma in it.
+fn server_pid(tmux: &OsStr) -> Option<u32> {
     let mut parts = tmux.as_bytes().rsplitn(3, |&byte| byte == b',');
-    let (_session, pid, socket) = (parts.next()?, parts.next()?, parts.next()?);
-    let pid = str::from_utf8(pid).ok()?.parse().ok()?;
-    (!socket.is_empty()).then(|| (OsStr::from_bytes(socket).to_owned(), pid))
+    let (_session, pid, _socket) = (parts.next()?, parts.next()?, parts.next()?);
+    str::from_utf8(pid).ok()?.parse().ok()
 }
 
 fn decide(said: Option<String>, how: &str, pane: Option<Agent>, force: bool) -> Result<Identity, Failure> {
@@ -185,11 +183,11 @@ mod tests {
     }
 
     #[test]
-    fn a_server_is_read_from_the_end_of_its_variable() {
-        assert_eq!(server(OsStr::new("/tmp/tmux-0/default,123,0")), Some(("/tmp/tmux-0/default".into(), 123)));
-        assert_eq!(server(OsStr::new("/tmp/a,b/c,123,0")), Some(("/tmp/a,b/c".into(), 123)));
-        for garbage in ["", "x", "/tmp/s,", "/tmp/s,1", "/tmp/s,a,0", ",1,0", "/tmp/s,-1,0"] {
-            assert_eq!(server(OsStr::new(garbage)), None, "{garbage}");
+    fn a_servers_pid_is_read_from_the_end_of_its_variable() {
+        assert_eq!(server_pid(OsStr::new("/tmp/tmux-0/default,123,0")), Some(123));
+        assert_eq!(server_pid(OsStr::new("/tmp/a,7,b/c,123,0")), Some(123));
+        for garbage in ["", "x", "/tmp/s,", "/tmp/s,1", "/tmp/s,a,0", "/tmp/s,-1,0", "/tmp/s,99999999999,0"] {
+            assert_eq!(server_pid(OsStr::new(garbage)), None, "{garbage}");
         }
     }
 }

@@ -119,8 +119,7 @@ impl Batch {
         let appended = post.journal().append_by(drafts, rules, &mut |words| exit::say(NAME, words));
         let verdicts: Vec<Verdict> = drafts.iter().enumerate().map_while(|(n, draft)| judge(&appended, n, draft, &mut over)).collect();
         let mut delivered = if *deed == Deed::Deliver { deliver(post, drafts, entries, &verdicts, *route) } else { VecDeque::new() };
-        let is_refused = |told: &Delivered| told.outcome.word == Word::Refused;
-        let worst = if delivered.iter().flat_map(|(_, told)| told).any(is_refused) { Exit::No } else { Exit::Yes };
+        let worst = say_refused(delivered.iter().flat_map(|(_, told)| told));
 
         let mut told = Ok(());
         let mut of_drafts = drafts.iter().zip(verdicts).enumerate();
@@ -205,6 +204,28 @@ fn deliver(
     }
     let told = retry::deliver(post, letters);
     places.into_iter().zip(told).collect()
+}
+
+/// So many recipients are named whose deliveries were refused.
+const NAMED_MAX: usize = 5;
+
+/// Says which deliveries were refused, if any: 1 then, else 0.
+fn say_refused<'a>(told: impl Iterator<Item = &'a Delivered>) -> Exit {
+    let mut refused = told.map(|told| &told.outcome).filter(|outcome| outcome.word == Word::Refused);
+    let named: Vec<String> = refused
+        .by_ref()
+        .take(NAMED_MAX)
+        .map(|outcome| format!("{} ({})", outcome.agent_id, outcome.why.as_deref().unwrap_or_default()))
+        .collect();
+    if named.is_empty() {
+        return Exit::Yes;
+    }
+    let more = match refused.count() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    exit::say(NAME, &format!("stored, and not to be delivered to {}{more}", named.join(", ")));
+    Exit::No
 }
 
 fn letter(seq: u64, draft: &Draft, to: Vec<Recipient>, route: Option<Route>) -> Letter {

@@ -102,13 +102,13 @@ pub struct Options {
     )]
     pub id: Option<String>,
 
-    /// who I am (default: $SWARM_AGENT, else who this pane is registered as)
+    /// who I am (default: $SWARM_AGENT, else this pane's agent)
     #[arg(
         long = "as",
         value_name = "ID",
         help_heading = WHO,
-        long_help = "Who I am. Without it: $SWARM_AGENT, else the agent that this tmux pane is registered as. In a registered pane to say another \
-                     name is refused without --force. A record on standard input brings its own sender_id where none is set; where one is, another's \
+        long_help = "Who I am. Without it: $SWARM_AGENT, else the agent that is registered in this tmux pane (see swarm-agents(1)); to be another than that \
+                     one is refused. A record on standard input brings its own sender_id where none of the three says it; where one does, another's \
                      sender_id is refused."
     )]
     pub own: Option<String>,
@@ -117,8 +117,8 @@ pub struct Options {
     #[arg(
         long,
         help_heading = WHO,
-        long_help = "Send in another's name all the same: records that name another sender than me, or as another agent than this pane's. The \
-                     record then says who did it, in forced_by."
+        long_help = "Send records that name another sender than me all the same, or be another than this pane's agent. The record then says who did it, in \
+                     forced_by."
     )]
     pub force: bool,
 

@@ -119,8 +119,8 @@ impl Roster {
     /// As [`Roster::all`].
     pub fn unknown_group(&mut self, group: &str) -> Result<Failure, Failure> {
         let mut groups: Vec<&str> = self.all()?.iter().flat_map(|agent| &agent.groups).map(String::as_str).collect();
-        groups.sort_unstable();
-        groups.dedup();
+        groups.sort_unstable_by_key(|group| group.to_ascii_lowercase());
+        groups.dedup_by(|a, b| a.eq_ignore_ascii_case(b));
         let hint = match options::nearest(group, groups.iter().copied()) {
             Some(near) => format!("did you mean @{near}?"),
             None if groups.is_empty() => "an agent joins one with:  swarm-agents register ID --group NAME\neverybody: @all".into(),

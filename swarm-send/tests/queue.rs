@@ -6,8 +6,8 @@ mod support;
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
-use assert_cmd::Command as Call;
 use serde_json::Value;
 use support::{Tmux, content, wait};
 use swarm_common::cursor::Cursor;
@@ -40,11 +40,15 @@ impl Swarm {
         Registry::of(&self.store()).put(&agent, true).unwrap();
     }
 
+    fn call(&self, args: &[&str]) -> Command {
+        let mut call = Command::new(env!("CARGO_BIN_EXE_swarm-send"));
+        call.env_clear().env("PATH", std::env::var_os("PATH").unwrap()).env("SWARM_STORE", self.dir()).args(args);
+        call
+    }
+
     /// The answers to a call.
     fn send(&self, args: &[&str]) -> Vec<Value> {
-        let mut call = Call::new(env!("CARGO_BIN_EXE_swarm-send"));
-        call.env_clear().env("PATH", std::env::var_os("PATH").unwrap()).env("SWARM_STORE", self.dir()).args(args);
-        let output = call.output().unwrap();
+        let output = self.call(args).output().unwrap();
         assert!(output.status.code() < Some(2), "{}", String::from_utf8_lossy(&output.stderr));
         records(&output.stdout)
     }
@@ -79,6 +83,26 @@ impl Swarm {
             self.0.run(&["send-keys", "-X", "-t", pane, "cancel"]);
         }
     }
+}
+
+/// A process that does nothing, until this is dropped.
+struct Stopped(u32);
+
+impl Stopped {
+    fn new(pid: u32) -> Stopped {
+        signal(pid, "-STOP");
+        Stopped(pid)
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        signal(self.0, "-CONT");
+    }
+}
+
+fn signal(pid: u32, name: &str) {
+    assert!(Command::new("kill").args([name, &pid.to_string()]).status().unwrap().success());
 }
 
 fn word(outcome: &Value) -> String {
@@ -236,6 +260,42 @@ fn what_is_older_than_its_span_is_left_to_the_inbox() {
     swarm.busy(&pane, true);
     swarm.outcome(&["--to", "a", "old"]);
     wait("it is too old", || swarm.retry().is_empty());
+}
+
+#[test]
+fn a_refused_delivery_is_told_and_ends_with_one_and_is_not_tried_again() {
+    let swarm = Swarm::new("");
+    let (pane, file) = swarm.0.keeper();
+    swarm.register("a", &pane, Route::Pane);
+    let (gone, _) = swarm.0.keeper();
+    swarm.register("b", &gone, Route::Pane);
+    swarm.0.run(&["kill-pane", "-t", &gone]);
+    wait("it has closed", || !swarm.0.run(&["list-panes", "-a", "-F", "#{pane_id}"]).lines().any(|id| id == gone));
+    let output = swarm.call(&["--as", "boss", "--to", "a,b", "hi"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("stored, and not to be delivered to b (no such pane)"), "{said}");
+    let outcomes = &records(&output.stdout)[0]["outcomes"];
+    assert_eq!([word(&outcomes[0]), word(&outcomes[1])], ["delivered", "refused no such pane"]);
+    assert_eq!(swarm.retry(), []);
+    wait("it is there", || texts(&file) == ["hi"]);
+}
+
+#[test]
+fn what_a_killed_sender_may_have_typed_is_not_typed_again() {
+    let swarm = Swarm::new("[send]\nretry_queued = false\n[tmux]\ntimeout_ms = 60000\n");
+    let (pane, file) = swarm.0.keeper();
+    swarm.register("a", &pane, Route::Pane);
+    let stopped = Stopped::new(swarm.0.server().pid);
+    let mut sender = swarm.call(&["--as", "boss", "--to", "a", "hi"]).stdout(Stdio::null()).spawn().unwrap();
+    wait("it is stored", || content(&swarm.dir().join("journal/00000000000000000001.ndjson")).ends_with('\n'));
+    sender.kill().unwrap();
+    sender.wait().unwrap();
+    drop(stopped);
+    assert_eq!((swarm.deliveries(), swarm.retry()), (0, vec![]));
+    assert_eq!(swarm.outcome(&["--to", "a", "next"]), "delivered");
+    wait("the next one is there", || texts(&file).last().is_some_and(|text| text == "next"));
+    assert!(texts(&file).iter().filter(|text| *text == "hi").count() < 2);
 }
 
 #[test]

@@ -115,8 +115,8 @@ fn a_group_is_who_is_in_it_and_there_when_it_is_written_to() {
     let answer = swarm.sent(&["--to", "@backend,c,@BACKEND,A", "hi"]);
     assert_eq!((&answer["recipients"], &answer["outcomes"]), (&json!(["a", "c"]), &inbox(&["a", "c"])));
     assert_eq!(swarm.stored()[0]["recipients"], json!(["a", "c"]));
-    swarm.send(&["--to", "@bakend", "hi"]).assert().code(2).stderr(contains("did you mean @backend?"));
-    swarm.send(&["--to", "@nowhere", "hi"]).assert().code(2).stderr(contains("known are: @Backend, @backend, @solo, @web"));
+    swarm.send(&["--to", "@bakend", "hi"]).assert().code(2).stderr(contains("did you mean @Backend?"));
+    swarm.send(&["--to", "@nowhere", "hi"]).assert().code(2).stderr(contains("known are: @Backend, @solo, @web"));
     swarm.send(&["--to", "@solo", "hi"]).assert().code(1).stderr(contains("nobody in @solo is there"));
     assert_eq!(swarm.stored().len(), 2);
 }

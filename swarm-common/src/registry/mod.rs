@@ -104,15 +104,15 @@ impl Registry {
         Ok(found.collect())
     }
 
-    /// Who was registered in a pane of the server that lives under this socket and pid now. Two small reads, and one open that fails where
-    /// nobody was.
+    /// Who was registered in a pane of the tmux server that has this pid now. Two small reads, and one open that fails where nobody was.
     ///
     /// # Errors
     /// Status 3 when a record cannot be read.
-    pub fn in_pane(&self, socket: &Path, server_pid: u32, pane_id: &str) -> Result<Option<Agent>, Failure> {
+    pub fn in_pane(&self, server_pid: u32, pane_id: &str) -> Result<Option<Agent>, Failure> {
         let is_there = |agent: &Agent| {
-            let is_named = |pane: &Pane| pane.id == pane_id && pane.server.pid == server_pid && pane.server.socket == socket;
-            // Of another server that had this pid, or that has it in another pid namespace, it is another pane.
+            let is_named = |pane: &Pane| pane.id == pane_id && pane.server.pid == server_pid;
+            // Of another server that had this pid, or that has it in another pid namespace, it is another pane. The socket's name says nothing
+            // more, and is spelled in several ways.
             agent.pane.as_ref().is_some_and(|pane| is_named(pane) && pane.server.process().life() == Life::Alive)
         };
         for id in self.listed(server_pid, pane_id)? {

@@ -43,7 +43,7 @@ fn ids(agents: &[Agent]) -> Vec<&str> {
 }
 
 fn here(registry: &Registry, number: u32) -> Option<String> {
-    let found = registry.in_pane(Path::new("/tmp/s"), std::process::id(), &format!("%{number}"));
+    let found = registry.in_pane(std::process::id(), &format!("%{number}"));
     found.expect("looked").map(|agent| agent.agent_id)
 }
 
@@ -73,7 +73,7 @@ fn an_agent_is_found_by_its_id_in_any_case_by_its_pane_and_in_the_list_until_it_
     assert_eq!(ids(&all(&registry)), ["Agent-1", "b"]);
     assert_eq!(here(&registry, 3), Some("Agent-1".into()));
     assert_eq!(here(&registry, 4), None);
-    assert_eq!(registry.in_pane(Path::new("/tmp/other"), std::process::id(), "%3"), Ok(None));
+    assert_eq!(registry.in_pane(1, "%3"), Ok(None));
     assert_eq!(registry.exists(), Ok(true));
     assert_eq!(registry.remove("AGENT-1"), Ok(true));
     assert_eq!((registry.remove("agent-1"), here(&registry, 3)), (Ok(false), None));
@@ -363,4 +363,68 @@ proptest! {
     fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
         let _ = Agent::parse(&bytes, Timestamp::UNIX_EPOCH);
     }
+}
+
+/// One of many that register, beat and unregister, and are killed in the midst of it.
+fn work(registry: &Registry, server: u32) {
+    let id = format!("w{}", std::process::id());
+    let server = Server::of(Path::new("/tmp/s"), server).expect("told").expect("alive");
+    for round in 0u32.. {
+        let pane = Pane { id: format!("%{}", round % 2), server: server.clone(), pid: server.pid };
+        let description = Some("x".repeat(1 + round as usize % (DESCRIPTION_BYTES_MAX - 1)));
+        let agent = Agent { route: Route::Pane, pane: Some(pane), process: Process::own().ok(), description, ..inbox(&id) };
+        let _ = registry.put(&agent, round.is_multiple_of(7));
+        let _ = registry.beat(&id);
+        if round.is_multiple_of(3) {
+            let _ = registry.remove(&id);
+        }
+    }
+}
+
+#[test]
+fn whoever_is_killed_in_the_midst_each_record_is_whole_and_a_pane_has_one_living_agent() {
+    const TEST: &str = "registry::tests::whoever_is_killed_in_the_midst_each_record_is_whole_and_a_pane_has_one_living_agent";
+    const WORKS: &str = "SWARM_TEST_REGISTRY";
+    if let Some(place) = std::env::var_os(WORKS) {
+        // A worker, in a process of its own. The server of all its panes is the test's process.
+        let server = std::env::var("SWARM_TEST_SERVER").expect("told").parse().expect("a pid");
+        return work(&Registry { dir: place.into() }, server);
+    }
+    let (_dir, registry) = registry();
+    let begin = || {
+        let mut worker = Command::new(std::env::current_exe().expect("this binary"));
+        worker.args([TEST, "--exact", "--nocapture"]).stdout(std::process::Stdio::null());
+        worker.env(WORKS, &registry.dir).env("SWARM_TEST_SERVER", std::process::id().to_string()).spawn().expect("a process")
+    };
+    let mut workers: Vec<_> = (0..4).map(|_| begin()).collect();
+    let (mut seen, mut most) = (0, 0);
+    for round in 0..200usize {
+        let at = round % workers.len();
+        if round % 3 == 0 {
+            workers[at].kill().expect("killed");
+            workers[at].wait().expect("reaped");
+            workers[at] = begin();
+        }
+        thread::sleep(Duration::from_micros(500 * (round as u64 % 7)));
+        let Ok(_lock) = files::lock(&registry.dir.join(".lock"), false) else { continue };
+        let agents = all(&registry);
+        seen += agents.len();
+        most = most.max(agents.len());
+        for number in 0..2 {
+            let in_pane = |agent: &&Agent| agent.pane.as_ref().is_some_and(|of| of.id == format!("%{number}"));
+            let living: Vec<&str> =
+                agents.iter().filter(in_pane).filter(|agent| agent.life() != Life::Gone).map(|agent| agent.agent_id.as_str()).collect();
+            assert!(living.len() <= 1, "%{number}: {living:?}");
+            if let [id] = living[..] {
+                assert_eq!(here(&registry, number).as_deref(), Some(id));
+            }
+        }
+    }
+    for mut worker in workers {
+        worker.kill().expect("killed");
+        worker.wait().expect("reaped");
+    }
+    assert!(seen > 0 && most > 1, "they were there: {seen}, {most}");
+    registry.sweep(&|agent| agent.life() == Life::Gone, &mut |note| panic!("{note}")).expect("swept");
+    assert_eq!((all(&registry), fs::read_dir(registry.dir.join(PANES)).expect("there").count()), (vec![], 0));
 }

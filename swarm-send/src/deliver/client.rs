@@ -1,10 +1,11 @@
 //! A tmux client in control mode: one process for all that one server is asked. Its input is a pipe that the server itself reads (tmux hands
 //! it the descriptor), and of which the reading end stays open here too: what the server has not taken can be taken back.
 
+use std::env;
 use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,13 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use swarm_common::config::Tmux;
 
 use super::control::{Parser, Said};
+use super::door::Door;
+
+/// What a client needs of our environment. It hands all of it to the server, a message each.
+const ENVIRONMENT: [&str; 9] = ["PATH", "HOME", "TERM", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR"];
+
+/// For so long a client that ends waits for others that come or go.
+const LEAVE: Duration = Duration::from_secs(1);
 
 /// More than a server prints before it is asked.
 const TROUBLE_BYTES_MAX: u64 = 4096;
@@ -22,6 +30,9 @@ const TROUBLE_BYTES_MAX: u64 = 4096;
 #[derive(Debug)]
 pub struct Client {
     child: Child,
+    socket: PathBuf,
+    /// While it connects.
+    door: Option<Door>,
     input: PipeWriter,
     /// The other end of `input`.
     taken_back: PipeReader,
@@ -52,7 +63,7 @@ impl Client {
     ///
     /// # Errors
     /// What starting the program answers.
-    pub fn start(tmux: &Tmux, socket: &Path, session: Option<u32>, hello: &str) -> io::Result<Client> {
+    pub fn start(tmux: &Tmux, socket: &Path, session: Option<u32>, hello: &str, door: Option<Door>) -> io::Result<Client> {
         let (taken_back, input) = io::pipe()?;
         let mut command = Command::new(&tmux.program);
         // -N: where no server is, none is started. -u: what panes show is not to be told in ASCII.
@@ -61,8 +72,8 @@ impl Client {
             command.arg("-t").arg(format!("${session}"));
         }
         command.args([";", "display-message", "-p", hello]);
-        // In its own pane tmux would refuse to attach.
-        command.env_remove("TMUX").env_remove("TMUX_PANE");
+        // Without TMUX, for in its own pane tmux would refuse to attach.
+        command.env_clear().envs(ENVIRONMENT.iter().filter_map(|name| Some((name, env::var_os(name)?))));
         command.stdin(taken_back.try_clone()?).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn()?;
         // tmux makes its end of the pipe one that does not wait, and both ends of ours with it.
@@ -73,7 +84,19 @@ impl Client {
         }
         let (outgoing, heard) = (Vec::new(), Instant::now());
         let timeout = tmux.timeout;
-        Ok(Client { child, input, taken_back, output, parser: Parser::default(), outgoing, sent: 0, pushed: 0, timeout, heard })
+        let (parser, socket) = (Parser::default(), socket.to_path_buf());
+        Ok(Client { child, socket, door, input, taken_back, output, parser, outgoing, sent: 0, pushed: 0, timeout, heard })
+    }
+
+    /// It has connected: others may come and go.
+    pub fn is_greeted(&mut self) {
+        self.door = None;
+    }
+
+    fn end(&mut self) {
+        let _door = self.door.take().or_else(|| Door::take(&self.socket, LEAVE));
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 
     /// Adds a line to what it is told, and says where that ends: see [`Client::take_back`].
@@ -154,25 +177,26 @@ impl Client {
     /// Takes back what the server has not taken, and ends. Says up to where it had taken all: lines that end behind that are not done, now or
     /// ever.
     pub fn take_back(mut self) -> u64 {
+        self.end();
         let mut left = (self.outgoing.len() - self.sent) as u64;
-        let mut buffer = [0; 65_536];
-        loop {
-            match self.taken_back.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(bytes) => left += bytes as u64,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => break,
+        // A client that ends by itself makes its input, which is ours, one that waits.
+        if fcntl(&self.taken_back, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).is_ok() {
+            let mut buffer = [0; 65_536];
+            loop {
+                match self.taken_back.read(&mut buffer) {
+                    Ok(0) => break,
+                    Ok(bytes) => left += bytes as u64,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(_) => break,
+                }
             }
         }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
         self.pushed - left
     }
 
     /// Ends, and says what the program had to say about it.
     pub fn trouble(mut self) -> String {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.end();
         let mut text = Vec::new();
         if let Some(errors) = self.child.stderr.take() {
             let _ = errors.take(TROUBLE_BYTES_MAX).read_to_end(&mut text);
@@ -182,7 +206,6 @@ impl Client {
 
     /// Ends, when all was answered.
     pub fn finish(mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.end();
     }
 }

@@ -2,6 +2,7 @@
 //! Pure.
 
 use super::outcome::{Why, Word, why};
+use super::screen::Cursor;
 
 /// What a pane is held against.
 #[derive(Clone, Copy, Debug)]
@@ -12,6 +13,8 @@ pub struct Target<'a> {
     pub pid: u32,
     /// What may not be typed at, as [`shells`] writes it; `None` where the agent is a shell.
     pub shells: Option<&'a str>,
+    /// Where its cursor was, if it is to be there still.
+    pub cursor: Option<Cursor>,
 }
 
 /// What is in the way, in the order in which it is looked for. What is final comes before what passes.
@@ -41,19 +44,21 @@ impl Target<'_> {
     /// A format of tmux that is true where the pane may be typed into. One comparison of all there is to know: nested questions took tmux twice
     /// as long (0.25 ms a pane), and it prints each command into its log besides.
     fn is_free(&self) -> String {
-        let Target { id, pid, shells } = self;
+        let Target { id, pid, shells, cursor } = self;
         let shell = shells.map_or("0".to_string(), is_shell);
-        // Where the pane is gone, tmux tells of another one, and so its id is compared too.
+        let (asked, there) = cursor.map_or(("", String::new()), |Cursor { x, y }| (" #{cursor_x}.#{cursor_y}", format!(" {x}.{y}")));
         format!(
-            "#{{==:#{{pane_id}} #{{pane_pid}} #{{pane_dead}}#{{pane_in_mode}}#{{pane_input_off}}#{{pane_synchronized}}{shell},{id} {pid} 00000}}"
+            "#{{==:{} #{{pane_pid}} #{{pane_dead}}#{{pane_in_mode}}#{{pane_input_off}}#{{pane_synchronized}}{shell}{asked},\
+             1 {pid} 00000{there}}}",
+            is_pane(id)
         )
     }
 
-    /// A format of tmux: why it may not be typed into; empty where it may. For display-message, to which `%` means a time.
+    /// A format of tmux: why it may not be typed into; empty where it may.
     fn why(&self) -> String {
-        let Target { id, pid, shells } = self;
+        let Target { id, pid, shells, .. } = self;
         let questions = [
-            (format!("#{{!=:#{{pane_id}},%{id}}}"), why::NO_PANE),
+            (format!("#{{!=:{},1}}", is_pane(id)), why::NO_PANE),
             ("pane_dead".into(), why::DEAD_PANE),
             (format!("#{{!=:#{{pane_pid}},{pid}}}"), why::OTHER_PROCESS),
             ("pane_in_mode".into(), why::MODE),
@@ -84,10 +89,22 @@ impl Target<'_> {
         self.guarded(tag, &format!("send-keys -t {} {key}", self.id))
     }
 
-    /// Only asks, what is in the way.
+    /// Asks what is in the way, where the cursor is, and then for the screen.
+    pub fn look_line(&self, tag: &str) -> String {
+        let id = self.id;
+        format!("display-message -p -t {id} '{tag}#{{cursor_x}}.#{{cursor_y}} {}' ; capture-pane -p -t {id}\n", self.why())
+    }
+
+    /// Only asks what is in the way.
     pub fn why_line(&self, tag: &str) -> String {
         format!("display-message -p -t {} '{tag}{}'\n", self.id, self.why())
     }
+}
+
+/// A format: whether it is that pane. Where a pane is gone, tmux tells of another one. No `%`: display-message takes that for a time, more than
+/// once over where formats are nested.
+fn is_pane(id: &str) -> String {
+    format!("#{{m:?{},#{{pane_id}}}}", id.trim_start_matches('%'))
 }
 
 /// A format: whether the pane's foreground is one of the shells. Its name, between two bars, is the pattern.
@@ -134,14 +151,18 @@ mod tests {
         let names = shells(&["sh".into(), "bash".into(), "a,b".into(), "x}'".into(), "b|c".into()]);
         assert_eq!(names, "|sh|bash|");
         for shells in [Some(names.as_str()), None] {
-            let target = Target { id: "%3", pid: 12, shells };
+            let target = Target { id: "%3", pid: 12, shells, cursor: None };
             let typed = target.type_line("t:1:", "b", Some("Enter"));
-            for (line, quotes) in [(&typed, 6), (&target.key_line("t:1:", "C-j"), 6), (&target.why_line("t:1:"), 2)] {
+            for (line, quotes) in
+                [(&typed, 6), (&target.key_line("t:1:", "C-j"), 6), (&target.why_line("t:1:"), 2), (&target.look_line("t:1:"), 2)]
+            {
                 assert!(balanced(line) && line.matches('\'').count() == quotes && line.matches('\n').count() == 1, "{line}");
                 assert_eq!(line.contains("pane_current_command"), shells.is_some());
             }
-            assert!(balanced(&target.is_free()) && target.is_free().contains(",%3 12 00000}"));
-            assert!(balanced(&target.why()) && target.why().contains("#{pane_id},%%3}"));
+            assert!(balanced(&target.is_free()) && target.is_free().contains(",1 12 00000}"));
+            let is_free = Target { cursor: Some(Cursor { x: 7, y: 2 }), ..target }.is_free();
+            assert!(balanced(&is_free) && is_free.ends_with(" #{cursor_x}.#{cursor_y},1 12 00000 7.2}"), "{is_free}");
+            assert!(balanced(&target.why()) && !target.why().contains('%'));
         }
     }
 

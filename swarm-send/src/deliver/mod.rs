@@ -7,9 +7,11 @@
 pub mod block;
 mod client;
 pub mod control;
+mod door;
 mod guard;
 pub mod outcome;
 mod pane_lock;
+mod screen;
 mod server;
 pub mod settings;
 mod texts;

@@ -11,6 +11,7 @@ use swarm_common::registry::{Pane, Server, this_boot};
 use super::Job;
 use super::client::{Client, Heard};
 use super::control::Said;
+use super::door::Door;
 use super::outcome::{Outcome, Word, why};
 use super::settings::{Place, Settings};
 use super::texts;
@@ -74,7 +75,8 @@ enum Silent {
 fn greet(server: &Server, settings: &Settings, secret: &str, session: Option<u32>) -> Result<Client, Silent> {
     let queued = |why: &'static str| Silent::Closed((Word::Queued, why));
     let hello = format!("{secret}:0:#{{pid}}");
-    let mut client = Client::start(&settings.tmux, &server.socket, session, &hello).map_err(|error| match error.kind() {
+    let door = Door::take(&server.socket, settings.patience);
+    let mut client = Client::start(&settings.tmux, &server.socket, session, &hello, door).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => queued(why::NOT_INSTALLED),
         _ => queued(why::UNREACHABLE),
     })?;
@@ -94,6 +96,7 @@ fn greet(server: &Server, settings: &Settings, secret: &str, session: Option<u32
         });
         if let Some(pid) = pid {
             if pid.parse() == Ok(server.pid) {
+                client.is_greeted();
                 return Ok(client);
             }
             client.finish();

@@ -2,12 +2,16 @@
 
 use std::env;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use swarm_common::config::{Delivery, Tmux};
 use swarm_common::exit::Failure;
 use swarm_common::store::Store;
 
 use super::guard;
+
+/// For so long a pane that another sender holds is waited for: thirty senders at once are through in two seconds, or in five with long texts.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How it is delivered, and where its own files lie.
 #[derive(Clone, Debug)]
@@ -22,6 +26,8 @@ pub struct Settings {
     pub delivery: Delivery,
     /// `[agents] shells`, as the guard compares them.
     pub shells: String,
+    /// For how long a pane that another sender holds is waited for.
+    pub patience: Duration,
     /// The tmux that this process runs in.
     pub own: Option<Place>,
 }
@@ -57,6 +63,7 @@ impl Settings {
             tmux: config.tmux.clone(),
             delivery: config.delivery.clone(),
             shells: guard::shells(&config.agents.shells),
+            patience: PATIENCE,
             own: env::var("TMUX").ok().and_then(|place| Place::parse(&place)),
         })
     }

@@ -16,17 +16,18 @@ use super::control::Said;
 use super::guard::{self, Target};
 use super::outcome::{Outcome, Why, Word, why};
 use super::pane_lock::{PaneLock, PaneLocks};
+use super::screen::{Cursor, Screen};
 use super::settings::Settings;
 use super::texts::TextFile;
 use super::wake::Wake;
 use super::{Job, Route};
 use swarm_common::registry::Pane;
 
-/// For so long a pane that another sender holds is waited for: thirty senders at once are through in two seconds, or in five with long texts.
-const LOCK_WAIT: Duration = Duration::from_secs(10);
-
-/// And looked at so often.
+/// A pane that another sender holds is looked at so often.
 const LOCK_PAUSE: Duration = Duration::from_millis(5);
+
+/// How often a screen is looked at.
+const WATCH_PAUSE: Duration = Duration::from_millis(25);
 
 /// How often a pane that changes while it is asked is asked again.
 const TRIES_MAX: u32 = 3;
@@ -39,6 +40,8 @@ struct Post<'a> {
     buffer: usize,
     state: State,
     tries: u32,
+    /// Where the cursor was when no draft stood before it.
+    cursor: Option<Cursor>,
     lock: Option<PaneLock>,
     wake: Option<Wake>,
     outcome: Option<Outcome>,
@@ -54,6 +57,8 @@ enum State {
     Asked,
     /// Typed; Enter is due then.
     Resting(Instant),
+    /// Enter was sent; the sign that it was taken is looked for again then, and until then.
+    Watching { again: Instant, until: Instant },
     /// It has an outcome.
     Over,
 }
@@ -67,10 +72,14 @@ enum Ask {
     Delete,
     /// What is in this one's way?
     Why(usize, Step),
+    /// Does it show a draft?
+    Look(usize),
     /// Type it; with Enter at once.
     Type(usize, bool),
     /// Send Enter.
     Enter(usize),
+    /// Does it show that it was taken? Until then.
+    Watch(usize, Instant),
 }
 
 /// At which step something is in the way.
@@ -78,8 +87,8 @@ enum Ask {
 enum Step {
     /// Before anything: its agent has ended.
     Gone,
-    /// Nothing was typed, with Enter at once or without.
-    Type(bool),
+    /// Nothing was typed.
+    Type,
     /// It was typed, and Enter was not sent.
     Enter,
 }
@@ -103,12 +112,15 @@ pub struct Typist<'a> {
     /// For each post, the next one for its pane.
     next: Vec<Option<usize>>,
     waiting: Vec<usize>,
+    /// Those to which something is due at a time.
     resting: Vec<usize>,
     buffers: Vec<Buffer<'a>>,
     /// What each answer begins with, before its number: nobody else knows it, and so nothing that a pane shows is taken for one.
     secret: &'a str,
     /// What was asked and not answered, in order: number, what, and where it ends in what was written.
     asked: VecDeque<(u64, Ask, u64)>,
+    /// Of what was asked first, the first half of the answer has come: what is in the way, and the cursor. The screen follows.
+    seen: Option<(Option<(Word, Why)>, Cursor)>,
     number: u64,
 }
 
@@ -130,6 +142,7 @@ impl<'a> Typist<'a> {
             buffers: Vec::new(),
             secret,
             asked: VecDeque::new(),
+            seen: None,
             number: 0,
         };
         let now = Instant::now();
@@ -162,7 +175,7 @@ impl<'a> Typist<'a> {
                     State::Waiting(now)
                 }
             };
-            typist.posts.push(Post { job, pane, typing, buffer, state, tries: 0, lock: None, wake: None, outcome: None });
+            typist.posts.push(Post { job, pane, typing, buffer, state, tries: 0, cursor: None, lock: None, wake: None, outcome: None });
         }
         Ok(typist)
     }
@@ -171,7 +184,7 @@ impl<'a> Typist<'a> {
     pub fn run(mut self) -> Vec<Outcome> {
         let lost = loop {
             self.take_panes();
-            self.send_enters();
+            self.go_on();
             if self.is_done() {
                 self.client.finish();
                 return self.posts.into_iter().map(outcome).collect();
@@ -199,12 +212,12 @@ impl<'a> Typist<'a> {
 
     /// When something is to be done, if tmux says nothing until then.
     fn next_due(&self) -> Instant {
-        let mut due = if self.asked.is_empty() { Instant::now() + LOCK_WAIT } else { self.client.deadline() };
+        let mut due = if self.asked.is_empty() { Instant::now() + self.settings.patience } else { self.client.deadline() };
         if !self.waiting.is_empty() {
             due = due.min(Instant::now() + LOCK_PAUSE);
         }
         for &at in &self.resting {
-            if let State::Resting(at) = self.posts[at].state {
+            if let State::Resting(at) | State::Watching { again: at, .. } = self.posts[at].state {
                 due = due.min(at);
             }
         }
@@ -234,7 +247,7 @@ impl<'a> Typist<'a> {
                 self.posts[at].lock = Some(lock);
                 self.begin(at);
             }
-            Ok(None) if since.elapsed() < LOCK_WAIT => self.waiting.push(at),
+            Ok(None) if since.elapsed() < self.settings.patience => self.waiting.push(at),
             Ok(None) => self.end(at, Word::Queued, Some(why::BUSY.into())),
             Err(_) => self.end(at, Word::Queued, Some(why::STORE.into())),
         }
@@ -253,7 +266,11 @@ impl<'a> Typist<'a> {
         if job.agent.process.as_ref().is_some_and(|process| process.life() == Life::Gone) {
             return self.ask(Ask::Why(at, Step::Gone));
         }
-        self.type_it(at);
+        self.look_or_type(at);
+    }
+
+    fn look_or_type(&mut self, at: usize) {
+        if self.posts[at].typing.draft.is_some() { self.ask(Ask::Look(at)) } else { self.type_it(at) }
     }
 
     fn type_it(&mut self, at: usize) {
@@ -283,11 +300,13 @@ impl<'a> Typist<'a> {
         }
     }
 
-    fn send_enters(&mut self) {
+    /// Does what is due.
+    fn go_on(&mut self) {
         let now = Instant::now();
         for at in mem::take(&mut self.resting) {
             match self.posts[at].state {
                 State::Resting(due) if due <= now => self.ask(Ask::Enter(at)),
+                State::Watching { again, until } if again <= now => self.ask(Ask::Watch(at, until)),
                 _ => self.resting.push(at),
             }
         }
@@ -307,6 +326,7 @@ impl<'a> Typist<'a> {
                 format!("{} ; display-message -p '{tag}'\n", commands.join(" ; ")).into_bytes()
             }
             Ask::Why(at, _) => self.target(at).why_line(&tag).into_bytes(),
+            Ask::Look(at) | Ask::Watch(at, _) => self.target(at).look_line(&tag).into_bytes(),
             Ask::Type(at, with_enter) => {
                 let post = &self.posts[at];
                 let key = with_enter.then_some(post.typing.submit);
@@ -314,7 +334,7 @@ impl<'a> Typist<'a> {
             }
             Ask::Enter(at) => self.target(at).key_line(&tag, self.posts[at].typing.submit).into_bytes(),
         };
-        if let Ask::Why(at, _) | Ask::Type(at, _) | Ask::Enter(at) = ask {
+        if let Ask::Why(at, _) | Ask::Look(at) | Ask::Type(at, _) | Ask::Enter(at) | Ask::Watch(at, _) = ask {
             self.posts[at].state = State::Asked;
         }
         if self.asked.is_empty() {
@@ -330,23 +350,36 @@ impl<'a> Typist<'a> {
     }
 
     fn target(&self, at: usize) -> Target<'a> {
-        let Post { job, pane, .. } = &self.posts[at];
-        Target { id: &pane.id, pid: pane.pid, shells: (!job.agent.shell_ok).then_some(&self.settings.shells) }
+        let Post { job, pane, cursor, .. } = &self.posts[at];
+        let shells = (!job.agent.shell_ok).then_some(self.settings.shells.as_str());
+        Target { id: &pane.id, pid: pane.pid, shells, cursor: *cursor }
     }
 
     /// Takes an answer to one of our lines. A command prints nothing, or its answer; one that fails ends its line.
     fn answer(&mut self, lines: &[String], is_error: bool) {
+        let seen = self.seen.take();
         if is_error {
             if let Some((_, ask, _)) = self.asked.pop_front() {
                 self.failed(ask, lines.first().map_or("", String::as_str));
             }
             return;
         }
+        if let Some((held, cursor)) = seen
+            && let Some((_, ask, _)) = self.asked.pop_front()
+        {
+            return self.shown(ask, held, &Screen { lines, cursor });
+        }
         let Some(rest) = lines.first().and_then(|line| line.strip_prefix(self.secret)?.strip_prefix(':')) else { return };
         let Some((number, rest)) = rest.split_once(':') else { return };
         let Some(number) = number.parse::<u64>().ok().filter(|number| self.asked.iter().any(|(asked, ..)| asked == number)) else { return };
-        while let Some((asked, ask, _)) = self.asked.pop_front() {
+        while let Some((asked, ask, end)) = self.asked.pop_front() {
             if asked == number {
+                if let Ask::Look(_) | Ask::Watch(..) = ask {
+                    let (cursor, why) = rest.split_once(' ').unwrap_or((rest, ""));
+                    self.seen = Some((guard::held(why), Cursor::parse(cursor).unwrap_or_default()));
+                    self.asked.push_front((asked, ask, end));
+                    return;
+                }
                 return self.answered(ask, rest);
             }
             // It never happens: the answers come in order.
@@ -354,15 +387,46 @@ impl<'a> Typist<'a> {
         }
     }
 
+    /// Takes a screen.
+    fn shown(&mut self, ask: Ask, held: Option<(Word, Why)>, screen: &Screen<'_>) {
+        let typing = |at: usize| Rc::clone(&self.posts[at].typing);
+        match ask {
+            Ask::Look(at) => {
+                if let Some((word, why)) = held {
+                    return self.end(at, word, Some(why));
+                }
+                if typing(at).draft.as_ref().is_some_and(|sign| screen.has_draft(sign)) {
+                    return self.end(at, Word::Queued, Some(why::DRAFT.into()));
+                }
+                self.posts[at].cursor = Some(screen.cursor);
+                self.type_it(at);
+            }
+            Ask::Watch(at, until) => {
+                let now = Instant::now();
+                if typing(at).taken.as_ref().is_none_or(|sign| screen.shows(sign)) {
+                    self.end(at, Word::Delivered, None);
+                } else if now >= until {
+                    self.end(at, Word::Unconfirmed, Some(why::NO_SIGN.into()));
+                } else {
+                    self.posts[at].state = State::Watching { again: (now + WATCH_PAUSE).min(until), until };
+                    self.resting.push(at);
+                }
+            }
+            _ => {}
+        }
+    }
+
     fn answered(&mut self, ask: Ask, rest: &str) {
         match ask {
             Ask::Load(at) => self.buffers[at].file = None,
-            Ask::Delete => {}
+            Ask::Delete | Ask::Look(_) | Ask::Watch(..) => {}
             Ask::Why(at, step) => self.held(at, step, guard::held(rest)),
-            Ask::Type(at, with_enter) if !guard::is_done(rest) => self.ask(Ask::Why(at, Step::Type(with_enter))),
+            Ask::Type(at, _) if !guard::is_done(rest) => self.ask(Ask::Why(at, Step::Type)),
             Ask::Type(at, true) => self.entered(at),
             Ask::Type(at, false) => {
                 let post = &mut self.posts[at];
+                // It moved, as it should.
+                post.cursor = None;
                 post.state = State::Resting(Instant::now() + post.typing.delay(post.job.text.text().len()));
                 self.resting.push(at);
             }
@@ -371,20 +435,21 @@ impl<'a> Typist<'a> {
         }
     }
 
-    /// Something was in the way; what it is, tmux was asked afterwards.
+    /// Something was in the way; what it is, tmux was asked afterwards. Where it is gone by then, it was another program in the pane's foreground
+    /// or a cursor that moves, and the step is tried again.
     fn held(&mut self, at: usize, step: Step, held: Option<(Word, Why)>) {
         let post = &mut self.posts[at];
         post.tries += 1;
-        // It went just then: nearly always it is another program in the pane's foreground.
+        let moving = if post.cursor.is_some() { why::DRAFT } else { why::SHELL };
         let held = match held {
             None if post.tries < TRIES_MAX => None,
-            held => Some(held.unwrap_or((Word::Queued, why::SHELL.into()))),
+            held => Some(held.unwrap_or((Word::Queued, moving.into()))),
         };
         match (step, held) {
             (Step::Gone, Some((word, why))) => self.end(at, word, Some(why)),
             (Step::Gone, None) => self.end(at, Word::Refused, Some(why::GONE.into())),
-            (Step::Type(with_enter), None) => self.ask(Ask::Type(at, with_enter)),
-            (Step::Type(_), Some((word, why))) => self.end(at, word, Some(why)),
+            (Step::Type, None) => self.look_or_type(at),
+            (Step::Type, Some((word, why))) => self.end(at, word, Some(why)),
             (Step::Enter, None) => self.ask(Ask::Enter(at)),
             (Step::Enter, Some((_, why))) => {
                 let why = format!("typed without {}: {why}", post.typing.submit);
@@ -397,7 +462,10 @@ impl<'a> Typist<'a> {
         match ask {
             Ask::Load(at) => self.buffers[at].file = None,
             Ask::Delete => {}
-            Ask::Why(at, Step::Gone | Step::Type(_)) => self.end(at, Word::Queued, Some(guard::told(text))),
+            // Its pane is gone: it is not found for its screen.
+            Ask::Look(at) => self.ask(Ask::Why(at, Step::Type)),
+            Ask::Watch(at, _) => self.end(at, Word::Unconfirmed, Some(why::NO_SIGN.into())),
+            Ask::Why(at, Step::Gone | Step::Type) => self.end(at, Word::Queued, Some(guard::told(text))),
             // Without its buffer it was not typed. Behind that, who knows.
             Ask::Type(at, _) if text.starts_with("no buffer") => self.end(at, Word::Queued, Some(guard::told(text))),
             Ask::Type(at, _) | Ask::Enter(at) | Ask::Why(at, Step::Enter) => self.end(at, Word::Unconfirmed, Some(guard::told(text))),
@@ -405,7 +473,13 @@ impl<'a> Typist<'a> {
     }
 
     fn entered(&mut self, at: usize) {
-        self.end(at, Word::Delivered, None);
+        let post = &self.posts[at];
+        if post.typing.taken.is_some() {
+            let until = Instant::now() + post.typing.confirm;
+            self.ask(Ask::Watch(at, until));
+        } else {
+            self.end(at, Word::Delivered, None);
+        }
     }
 
     /// It has its outcome, and lets its pane go to the next.
@@ -434,16 +508,16 @@ impl<'a> Typist<'a> {
         for &(_, ask, end) in &self.asked {
             let (at, word) = match ask {
                 Ask::Load(_) | Ask::Delete => continue,
-                Ask::Why(at, Step::Gone | Step::Type(_)) => (at, Word::Queued),
+                Ask::Why(at, Step::Gone | Step::Type) | Ask::Look(at) => (at, Word::Queued),
                 Ask::Type(at, _) if end > taken => (at, Word::Queued),
-                Ask::Type(at, _) | Ask::Enter(at) | Ask::Why(at, Step::Enter) => (at, Word::Unconfirmed),
+                Ask::Type(at, _) | Ask::Enter(at) | Ask::Why(at, Step::Enter) | Ask::Watch(at, _) => (at, Word::Unconfirmed),
             };
             let why = if word == Word::Queued { why } else { why::LOST };
             self.posts[at].outcome = Some(Outcome::of(&self.posts[at].job.agent.agent_id, word, why));
         }
         for post in &mut self.posts {
             let outcome = match post.state {
-                State::Resting(_) => Outcome::of(&post.job.agent.agent_id, Word::Unconfirmed, why::LOST),
+                State::Resting(_) | State::Watching { .. } => Outcome::of(&post.job.agent.agent_id, Word::Unconfirmed, why::LOST),
                 _ => Outcome::of(&post.job.agent.agent_id, Word::Queued, why),
             };
             post.outcome.get_or_insert(outcome);

@@ -61,6 +61,30 @@ impl Tmux {
         (pane, file)
     }
 
+    /// So many keepers.
+    pub fn keepers(&self, count: usize) -> Vec<(String, PathBuf)> {
+        let started: Vec<_> = (0..count)
+            .map(|_| {
+                let file = self.dir.path().join(format!("kept-{}", fastrand()));
+                (self.window(&format!("stty -echo; exec cat >>'{}'", file.display())), file)
+            })
+            .collect();
+        for (pane, _) in &started {
+            self.wait("the keeper is there", || self.shown(pane, "#{pane_current_command}") == "cat");
+        }
+        started
+    }
+
+    /// What tmux has in buffers, and what is left in files.
+    pub fn leftovers(&self) -> (String, usize) {
+        let texts = fs::read_dir(self.dir.path().join(".swarm/delivery/texts")).map_or(0, Iterator::count);
+        (self.run(&["list-buffers"]), texts)
+    }
+
+    pub fn signal(&self, pid: u32, signal: &str) {
+        assert!(Command::new("kill").args([signal, &pid.to_string()]).status().unwrap().success());
+    }
+
     /// A format of a pane.
     pub fn shown(&self, pane: &str, format: &str) -> String {
         self.run(&["display-message", "-p", "-t", pane, format])
