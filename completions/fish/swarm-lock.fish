@@ -40,16 +40,17 @@ complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand acquire" -l ttl -d
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand acquire" -l wait -d 'wait until it is free, at most so long' -r -f
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand acquire" -l reason -d 'what for; others see it' -r -f
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand acquire" -l pid -d 'it ends with this process' -r -f
-complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand acquire" -l as -d 'who I am (default: $SWARM_AGENT)' -r -f
+complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand acquire" -l as -d 'who I am (default: $SWARM_AGENT, else this pane\'s agent)' -r -f
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand acquire" -l store -d 'the swarm\'s store (default: $SWARM_STORE, else .swarm)' -r -f -a "(__fish_complete_directories)"
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand acquire" -l shared -d 'others may hold it too, shared'
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand acquire" -l literal -d 'every character is itself: no globs'
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand acquire" -s 0 -l null -d '\'-\' reads names that end with a NUL'
+complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand acquire" -l force -d 'be another than this pane\'s agent all the same'
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand acquire" -s h -l help -d 'this page'
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand acquire" -s V -l version -d 'the version'
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand release" -l token -d 'the grant of this token' -r -f
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand release" -l reason -d 'why it is taken away' -r -f
-complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand release" -l as -d 'who I am (default: $SWARM_AGENT)' -r -f
+complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand release" -l as -d 'who I am (default: $SWARM_AGENT, else this pane\'s agent)' -r -f
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand release" -l store -d 'the swarm\'s store (default: $SWARM_STORE, else .swarm)' -r -f -a "(__fish_complete_directories)"
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand release" -s 0 -l null -d '\'-\' reads names that end with a NUL'
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand release" -l all -d 'all of them'
@@ -58,22 +59,24 @@ complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand release" -s h -l h
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand release" -s V -l version -d 'the version'
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand renew" -l token -d 'the grant of this token' -r -f
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand renew" -l ttl -d 'for so long, unless it is renewed (default: 5m)' -r -f
-complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand renew" -l as -d 'who I am (default: $SWARM_AGENT)' -r -f
+complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand renew" -l as -d 'who I am (default: $SWARM_AGENT, else this pane\'s agent)' -r -f
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand renew" -l store -d 'the swarm\'s store (default: $SWARM_STORE, else .swarm)' -r -f -a "(__fish_complete_directories)"
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand renew" -s 0 -l null -d '\'-\' reads names that end with a NUL'
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand renew" -l all -d 'all of them'
+complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand renew" -l force -d 'be another than this pane\'s agent all the same'
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand renew" -s h -l help -d 'this page'
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand renew" -s V -l version -d 'the version'
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand run" -l ttl -d 'for so long, unless it is renewed (default: 5m)' -r -f
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand run" -l wait -d 'wait until it is free, at most so long' -r -f
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand run" -l reason -d 'what for; others see it' -r -f
-complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand run" -l as -d 'who I am (default: $SWARM_AGENT)' -r -f
+complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand run" -l as -d 'who I am (default: $SWARM_AGENT, else this pane\'s agent)' -r -f
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand run" -l store -d 'the swarm\'s store (default: $SWARM_STORE, else .swarm)' -r -f -a "(__fish_complete_directories)"
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand run" -l shared -d 'others may hold it too, shared'
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand run" -l literal -d 'every character is itself: no globs'
+complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand run" -l force -d 'be another than this pane\'s agent all the same'
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand run" -s h -l help -d 'this page'
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand run" -s V -l version -d 'the version'
-complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand who" -l as -d 'who I am (default: $SWARM_AGENT)' -r -f
+complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand who" -l as -d 'who I am (default: $SWARM_AGENT, else this pane\'s agent)' -r -f
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand who" -l store -d 'the swarm\'s store (default: $SWARM_STORE, else .swarm)' -r -f -a "(__fish_complete_directories)"
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand who" -l shared -d 'ask for those who would not share it'
 complete -c swarm-lock -n "__fish_swarm_lock_using_subcommand who" -l literal -d 'every character is itself: no globs'

@@ -10,11 +10,11 @@ complete -c swarm-send -l thread -d 'the conversation it belongs to' -r -f
 complete -c swarm-send -l reply-to -d 'the message that it answers' -r -f
 complete -c swarm-send -l data -d 'a JSON object that goes with the text' -r -f
 complete -c swarm-send -l id -d 'its id: sent again under the same id, it is stored once' -r -f
-complete -c swarm-send -l as -d 'who I am (default: $SWARM_AGENT)' -r -f
+complete -c swarm-send -l as -d 'who I am (default: $SWARM_AGENT, else this pane\'s agent)' -r -f
 complete -c swarm-send -l store -d 'the swarm\'s store (default: $SWARM_STORE, else .swarm)' -r -f -a "(__fish_complete_directories)"
 complete -c swarm-send -l reject -d 'append refused lines to FILE, raw, and call it success' -r -F
 complete -c swarm-send -l ack -d 'ask for an acknowledgement'
-complete -c swarm-send -l force -d 'send a record of another sender all the same; the record says so'
+complete -c swarm-send -l force -d 'send in another\'s name all the same; the record says so'
 complete -c swarm-send -l strict -d 'stop at the first refused line'
 complete -c swarm-send -s q -l quiet -d 'no answers on standard output'
 complete -c swarm-send -s h -l help -d 'this page'
