@@ -143,8 +143,10 @@ impl Server {
 
     /// Starts the server: again, when it ended. A new one has the same socket, and counts its panes anew.
     pub fn boot(&mut self) {
-        let args = ["new-session", "-d", "-s", "main", "-x", "200", "-y", "50", "--", "sleep", "infinity"];
-        self.tmux(&args);
+        // What is dropped ends; a test that is killed drops nothing, and then this first pane ends the server.
+        let watch = "tail --pid=$0 -f /dev/null; tmux kill-server";
+        let own = std::process::id().to_string();
+        self.tmux(&["new-session", "-d", "-s", "main", "-x", "200", "-y", "50", "--", "sh", "-c", watch, &own]);
         self.pid = self.tmux(&["display-message", "-p", "#{pid}"]).trim().parse().unwrap();
     }
 
@@ -217,9 +219,22 @@ impl Server {
 
     /// Starts so many, each by this command: `new-window`, `split-window` or `new-session`, with its options.
     pub fn stand_ins_by(&mut self, command: &[&str], stand_in: &StandIn, count: usize) -> Vec<Pane> {
-        let mut args = Vec::new();
         let first = self.panes;
-        for n in first..first + count {
+        self.panes += count;
+        let numbers: Vec<usize> = (first..self.panes).collect();
+        // tmux takes 16 KiB in one call.
+        let panes: Vec<Pane> = numbers.chunks(40).flat_map(|numbers| self.begin_stand_ins(command, stand_in, numbers)).collect();
+        until("all stand-ins are ready", || {
+            let titles = self.tmux(&["list-panes", "-a", "-F", "#{pane_id} #{pane_title}"]);
+            let is_ready = |pane: &Pane| titles.lines().any(|line| line.split_once(' ') == Some((&pane.id, "recorder")));
+            panes.iter().all(is_ready)
+        });
+        panes
+    }
+
+    fn begin_stand_ins(&self, command: &[&str], stand_in: &StandIn, numbers: &[usize]) -> Vec<Pane> {
+        let mut args = Vec::new();
+        for &n in numbers {
             let file = self.file(n).into_os_string().into_string().unwrap();
             let program = stand_in.program.to_str().unwrap().to_string();
             args.extend(command.iter().chain(&["-P", "-F", "#{pane_id} #{pane_pid}", "--"]).map(ToString::to_string));
@@ -228,15 +243,9 @@ impl Server {
             args.extend(stand_in.args.iter().map(|arg| arg.strip_suffix(';').map_or(arg.clone(), |arg| format!("{arg}\\;"))));
             args.push(";".to_string());
         }
-        self.panes += count;
         let printed = self.tmux(&args);
-        let panes: Vec<Pane> = printed.lines().zip(first..).map(|(line, n)| self.pane(line, self.file(n))).collect();
-        assert_eq!(panes.len(), count, "{printed}");
-        until("all stand-ins are ready", || {
-            let titles = self.tmux(&["list-panes", "-a", "-F", "#{pane_id} #{pane_title}"]);
-            let is_ready = |pane: &Pane| titles.lines().any(|line| line.split_once(' ') == Some((&pane.id, "recorder")));
-            panes.iter().all(is_ready)
-        });
+        let panes: Vec<Pane> = printed.lines().zip(numbers).map(|(line, n)| self.pane(line, self.file(*n))).collect();
+        assert_eq!(panes.len(), numbers.len(), "{printed}");
         panes
     }
 

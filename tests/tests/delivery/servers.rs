@@ -118,7 +118,8 @@ fn a_server_that_stops_in_the_middle_is_answered_by_what_is_true() {
     for (hook, at) in [("after-load-buffer", 0), ("after-paste-buffer", 0), ("after-paste-buffer", 7)] {
         let counter = swarm.server.dir().join("counter");
         let _ = fs::remove_file(&counter);
-        let line = format!("echo >>{0}; if [ $(wc -l <{0}) -gt {at} ]; then kill -STOP {1}; fi", counter.display(), swarm.server.pid());
+        let line =
+            format!("echo >>{0}; if [ $(wc -l <{0}) -eq $(({at} + 1)) ]; then kill -STOP {1}; fi", counter.display(), swarm.server.pid());
         swarm.server.tmux(&["set-hook", "-g", hook, &format!("run-shell -b \"{}\"", line.replace('$', "\\$"))]);
         let begun = Instant::now();
         let sent = swarm.send(&["--to", "@all", "one"]);
