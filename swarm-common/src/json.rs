@@ -5,6 +5,7 @@
 //! serde_json's `RawValue` lets duplicate keys and a depth of 200,000 through (measured). serde_json is its oracle in the
 //! tests and in `fuzz/`.
 
+mod front;
 mod object;
 mod write;
 
@@ -14,6 +15,7 @@ use std::ops::Range;
 
 use crate::text;
 
+pub use front::Front;
 pub use object::Object;
 pub use write::{write_canonical, write_string};
 
@@ -576,7 +578,7 @@ const HIGHS: u64 = 0x8080_8080_8080_8080;
 /// marked byte is always a true one. Ids and keys are too short for wider registers to pay; for long contents four words a
 /// round let the compiler use them.
 #[inline]
-pub fn skip_plain(line: &[u8], mut at: usize) -> usize {
+fn skip_plain(line: &[u8], mut at: usize) -> usize {
     // Keys and the ids of agents end here.
     if let Some(found) = special_in_words(line, at, 2) {
         return found;
@@ -609,7 +611,7 @@ fn special_in_words(line: &[u8], at: usize, count: usize) -> Option<usize> {
 
 /// True if none of them stands in `text`: cheaper than to search, where the length is known.
 #[inline]
-pub fn is_plain(text: &[u8]) -> bool {
+fn is_plain(text: &[u8]) -> bool {
     let Some(last) = text.last_chunk::<8>() else { return skip_plain(text, 0) == text.len() };
     // The last word may overlap the one before.
     let words = text.as_chunks::<8>().0.iter().chain([last]);
