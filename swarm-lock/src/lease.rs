@@ -213,6 +213,20 @@ impl<'a> Line<'a> {
     }
 }
 
+/// The token of a line, which is the first that stands there; whether the rest makes sense is not looked at.
+pub fn token(line: &[u8], scanner: &mut Scanner) -> Option<u64> {
+    let mut token = None;
+    // A line that is none has no token, or is found out when it is read.
+    let _ = scanner.members(line, |key, value| {
+        if !key.is(b"token") {
+            return Walk::On;
+        }
+        token = value.as_u64();
+        Walk::Stop
+    });
+    token
+}
+
 /// Reads a line; none where it makes no sense.
 pub fn parse<'a>(line: &'a [u8], scanner: &mut Scanner) -> Option<Line<'a>> {
     let (mut token, mut agent_id, mut mode, mut files, mut ends_us, mut boot_id) = (None, None, None, Some(1), None, None);
