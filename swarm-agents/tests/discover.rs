@@ -192,7 +192,7 @@ fn where_nobody_is_the_answer_is_no_and_says_what_to_do() {
     let (status, found, _) = place.ask(&["discover", "--all"]);
     assert_eq!((status, all(&found, "pane")), (1, vec![pane]));
 
-    fs::write(place.path(".swarm/config.toml"), "[agents]\nnames = [\"sh\"]\n").unwrap();
+    fs::write(place.path(".swarm/config.toml"), "[tmux]\ntimeout_ms = 20000\n[agents]\nnames = [\"sh\"]\n").unwrap();
     assert_eq!(all(&place.ask(&["discover"]).1, "kind"), ["sh"], "the names are the user's");
 }
 
