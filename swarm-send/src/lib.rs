@@ -2,12 +2,13 @@
 //!
 //! The map: [`cli`] is the command line, [`gate`] says which message may go and to whom ([`roster`]), [`quota`] how many, [`batch`] stores what
 //! was ready to be read, [`stream`] reads records, [`answer`] writes what became of each. Behind the journal, [`post`] has each message delivered
-//! ([`deliver`] types it) and written down ([`delivery`]); what is [`queue`]d is tried again by [`retry`], and read back
+//! ([`deliver`] types it) and written down ([`delivery`]); what is [`queue`]d is tried again by [`retry`] ([`attempt`]), and read back
 //! from the journal's lines by [`record`].
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
 pub mod answer;
+pub mod attempt;
 pub mod batch;
 pub mod cli;
 pub mod deliver;

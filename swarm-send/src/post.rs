@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::rc::Rc;
 
-use swarm_common::cursor::Cursor;
-use swarm_common::exit::{self, Failure};
+use swarm_common::cursor::{self, Cursor};
+use swarm_common::exit;
 use swarm_common::fold::{Fold, State};
 use swarm_common::journal::{AppendError, Draft, Journal};
 use swarm_common::message::Ids;
@@ -66,6 +66,14 @@ pub struct Post<'a> {
     pub owes_retry: bool,
 }
 
+/// What became of letters.
+pub struct Delivered {
+    /// For each, for each recipient.
+    pub told: Vec<Vec<Told>>,
+    /// It is in the journal.
+    pub is_written: bool,
+}
+
 /// What is known of one outcome before anything is typed.
 enum Plan {
     /// It is told without tmux.
@@ -98,7 +106,7 @@ impl<'a> Post<'a> {
     }
 
     /// Delivers these, writes down what became of them, and tells it: for each letter, for each recipient. In a pane they arrive in this order.
-    pub fn deliver(&mut self, letters: &[Letter]) -> Vec<Vec<Told>> {
+    pub fn deliver(&mut self, letters: &[Letter]) -> Delivered {
         let mut tasks: Vec<Task> = Vec::new();
         let mut plan = |at: usize, letter: &Letter, recipient: &Recipient| {
             let queued = |why: &'static str| Plan::Known(Outcome::of(&recipient.agent_id, Word::Queued, why));
@@ -127,8 +135,8 @@ impl<'a> Post<'a> {
             }
         };
         let told: Vec<Vec<Told>> = plans.into_iter().map(|plans| plans.into_iter().map(told).collect()).collect();
-        self.write_down(letters, &told);
-        told
+        let is_written = self.write_down(letters, &told);
+        Delivered { told, is_written }
     }
 
     /// Has all typed, in one go.
@@ -163,10 +171,12 @@ impl<'a> Post<'a> {
     }
 
     /// Into the journal, without a sync of its own: the messages are on disk, and what a power cut takes of this it takes of the panes too.
-    fn write_down(&mut self, letters: &[Letter], told: &[Vec<Told>]) {
+    /// False where it could not be.
+    pub fn write_down(&mut self, letters: &[Letter], told: &[Vec<Told>]) -> bool {
         let drafts: Vec<Draft> =
             letters.iter().zip(told).flat_map(|(letter, told)| delivery::drafts(letter.of(), told, &mut self.ids)).collect();
         let said = self.journal.note(&drafts, &mut |words| exit::say(NAME, words));
+        let is_written = said.is_ok();
         if let Err(error) = said {
             let why = match error {
                 AppendError::Failed(failure) | AppendError::Partly { failure, .. } => failure.what,
@@ -179,11 +189,12 @@ impl<'a> Post<'a> {
         if told.iter().flatten().any(waits) {
             refresh::<Queue>(&self.store.folds_place(), &self.journal);
         }
+        is_written
     }
 }
 
 /// Reads on, and saves. Where that fails nothing is lost: the next one does it.
-fn refresh<S: State>(dir: &Path, journal: &Journal) {
+pub fn refresh<S: State>(dir: &Path, journal: &Journal) {
     let mut fold: Fold<S> = Fold::load(dir);
     if fold.catch_up(journal).is_ok() && fold.is_worth_saving() {
         let _ = fold.save();
@@ -192,7 +203,5 @@ fn refresh<S: State>(dir: &Path, journal: &Journal) {
 
 /// The first seq that the agent has not read in its inbox; `None` where it never looked, or nobody can tell.
 pub fn read_up_to(cursors: &Path, agent_id: &str) -> Option<u64> {
-    let name = format!("inbox-{}", agent_id.to_ascii_lowercase());
-    let read: Result<Cursor, Failure> = Cursor::open(cursors, &name, true);
-    read.ok()?.next_seq()
+    Cursor::open(cursors, &cursor::of_inbox(agent_id), true).ok()?.next_seq()
 }

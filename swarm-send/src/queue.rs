@@ -65,6 +65,8 @@ pub struct Due {
     pub agent_id: String,
     /// The message's id.
     pub msg_id: String,
+    /// How often it was tried.
+    pub count: u32,
 }
 
 impl Queue {
@@ -73,11 +75,21 @@ impl Queue {
     pub fn due(&self, since: Timestamp, now: Option<Timestamp>) -> Vec<Due> {
         let mut due: Vec<Due> = Vec::new();
         for (msg_id, Waiting { seq, tries }) in &self.waiting {
-            let of = |agent_id: &String| Due { seq: *seq, agent_id: agent_id.clone(), msg_id: msg_id.clone() };
-            due.extend(tries.iter().filter(|(_, tries)| tries.is_due(since, now)).map(|(agent_id, _)| of(agent_id)));
+            let of = |(agent_id, tries): (&String, &Tries)| Due {
+                seq: *seq,
+                agent_id: agent_id.clone(),
+                msg_id: msg_id.clone(),
+                count: tries.count,
+            };
+            due.extend(tries.iter().filter(|(_, tries)| tries.is_due(since, now)).map(of));
         }
         due.sort_unstable();
         due
+    }
+
+    /// How often this message was tried for this agent (in lower case), if it waits.
+    pub fn count(&self, msg_id: &str, agent_id: &str) -> Option<u32> {
+        Some(self.waiting.get(msg_id)?.tries.get(agent_id)?.count)
     }
 
     fn delivery(&mut self, msg_id: &str, delivery: &Delivery) {

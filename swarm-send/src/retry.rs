@@ -16,11 +16,12 @@ use swarm_common::store::Store;
 use swarm_common::{files, time};
 
 use crate::answer::{self, Answers};
+use crate::attempt::{self, Attempt};
 use crate::cli::NAME;
-use crate::deliver::{self, Word};
+use crate::deliver::{self, Outcome, Word, why};
 use crate::delivery::Told;
 use crate::gate::Recipient;
-use crate::post::{self, Letter, Post};
+use crate::post::{self, Delivered, Letter, Post};
 use crate::queue::{Due, Queue};
 use crate::roster::Roster;
 
@@ -41,39 +42,63 @@ pub fn deliver(post: &mut Post<'_>, letters: Vec<Letter>) -> Vec<Vec<Told>> {
     }
     post.owes_retry = post.store().config().send.retry_queued;
     if !post.owes_retry || !letters.iter().any(Letter::is_typed) {
-        return post.deliver(&letters);
+        return post.deliver(&letters).told;
     }
     post.owes_retry = false;
-    let Some(Turn { lock, letters: mut all }) = besides(post.store(), post.journal()) else { return post.deliver(&letters) };
-    let queued = all.len();
-    all.extend(letters);
-    let told = post.deliver(&all).split_off(queued);
-    save(post.store(), post.journal());
-    drop(lock);
-    told
+    match besides(post) {
+        Some((turn, queued)) => turn.deliver(post, queued, letters).1,
+        None => post.deliver(&letters).told,
+    }
 }
 
 /// Delivers what was queued before and is due, once the answers are out, where it did not go with a letter.
 pub fn afterwards(post: &mut Post<'_>) {
-    if !std::mem::take(&mut post.owes_retry) {
-        return;
-    }
-    if let Some(Turn { lock, letters }) = besides(post.store(), post.journal()) {
-        post.deliver(&letters);
-        save(post.store(), post.journal());
-        drop(lock);
+    if std::mem::take(&mut post.owes_retry)
+        && let Some((turn, queued)) = besides(post)
+    {
+        turn.deliver(post, queued, Vec::new());
     }
 }
 
-/// The turn to deliver what is queued, and what of it is to be tried now. It ends with the lock: after what became of it was written down.
-struct Turn {
-    lock: File,
-    /// A letter for each message and recipient.
-    letters: Vec<Letter>,
+/// Delivers all that is queued, however lately it was tried, and tells of each.
+///
+/// # Errors
+/// Status 1 while another process does it; 3 when the system failed.
+pub fn all(post: &mut Post<'_>, answers: &mut Answers) -> Result<Exit, Failure> {
+    let store = post.store();
+    let failed = |error: io::Error| Failure::io(format_args!("lock {}", lock_path(store).display()), &error);
+    let file = lock_file(store).map_err(failed)?;
+    let until = Instant::now() + TURN_MAX;
+    if !files::lock_file_until(&file, &|| Instant::now() >= until).map_err(failed)? {
+        return Err(Failure::no("another swarm-send is delivering what is queued").hint("its DELIVERY records tell what became of it"));
+    }
+    let (turn, lost) = Turn::begin(post, file)?;
+    for (letter, told) in &lost {
+        answers.line(&answer::retried(letter.seq, &letter.msg_id, told))?;
+    }
+    let chosen = Look::new(store).choose(turn.fold.state().due(since(store), None), usize::MAX, false);
+    let mut worst = Exit::Yes;
+    for wave in chosen.chunks(WAVE_MAX) {
+        let queued = turn.letters(post.journal(), wave);
+        let told = turn.deliver(post, queued.clone(), Vec::new()).0;
+        for ((letter, _), told) in queued.iter().zip(&told) {
+            if told.iter().any(|told| told.outcome.word == Word::Refused) {
+                worst = Exit::No;
+            }
+            answers.line(&answer::retried(letter.seq, &letter.msg_id, told))?;
+        }
+        answers.flush()?;
+    }
+    answers.flush()?;
+    Ok(worst)
 }
+
+/// A message to be tried again, and that it is.
+type Queued = (Letter, Attempt);
 
 /// What a send takes along, where something is due and nobody else is at it.
-fn besides(store: &Store, journal: &Journal) -> Option<Turn> {
+fn besides<'a>(post: &mut Post<'a>) -> Option<(Turn<'a>, Vec<Queued>)> {
+    let store = post.store();
     // One small file says whether there may be something.
     let fold: Fold<Queue> = Fold::load(&store.folds_place());
     let now = Some(time::now());
@@ -85,47 +110,71 @@ fn besides(store: &Store, journal: &Journal) -> Option<Turn> {
     if !files::try_lock_file(&file).ok()? {
         return None;
     }
-    let chosen = look.choose(queue(store, journal).ok()?.state().due(since(store), now), BESIDES_MAX, true);
-    let letters: Vec<Letter> = chosen.into_iter().filter_map(|(due, to)| letter(journal, due, to)).collect();
-    (!letters.is_empty()).then_some(Turn { lock: file, letters })
+    let (turn, _) = Turn::begin(post, file).ok()?;
+    let chosen = look.choose(turn.fold.state().due(since(store), now), BESIDES_MAX, true);
+    let queued = turn.letters(post.journal(), &chosen);
+    (!queued.is_empty()).then_some((turn, queued))
 }
 
-/// Delivers all that is queued, however lately it was tried, and tells of each.
-///
-/// # Errors
-/// Status 1 while another process does it; 3 when the system failed.
-pub fn all(post: &mut Post<'_>, answers: &mut Answers) -> Result<Exit, Failure> {
-    let (store, journal) = (post.store(), post.journal().clone());
-    let failed = |error: io::Error| Failure::io(format_args!("lock {}", lock_path(store).display()), &error);
-    let file = lock_file(store).map_err(failed)?;
-    let until = Instant::now() + TURN_MAX;
-    if !files::lock_file_until(&file, &|| Instant::now() >= until).map_err(failed)? {
-        return Err(Failure::no("another swarm-send is delivering what is queued").hint("its DELIVERY records tell what became of it"));
-    }
-    let mut look = Look::new(store);
-    let chosen = look.choose(queue(store, &journal)?.state().due(since(store), None), usize::MAX, false);
-    let mut worst = Exit::Yes;
-    for wave in chosen.chunks(WAVE_MAX) {
-        let letters: Vec<Letter> = wave.iter().cloned().filter_map(|(due, to)| letter(&journal, due, to)).collect();
-        let told = post.deliver(&letters);
-        for (letter, told) in letters.iter().zip(&told) {
-            if told.iter().any(|told| told.outcome.word == Word::Refused) {
-                worst = Exit::No;
+/// The turn to deliver what is queued: one process at a time has it. It ends with the lock, after what became of it was written down.
+struct Turn<'a> {
+    _lock: File,
+    store: &'a Store,
+    /// The queue as it is now.
+    fold: Fold<Queue>,
+}
+
+impl<'a> Turn<'a> {
+    /// Begins it. What somebody who had it before was killed over may have been typed: that is written down, told, and not tried again.
+    fn begin(post: &mut Post<'a>, lock: File) -> Result<(Turn<'a>, Vec<(Letter, Vec<Told>)>), Failure> {
+        let store = post.store();
+        let mut turn = Turn { _lock: lock, store, fold: queue(store, post.journal())? };
+        let lost: Vec<(Letter, Vec<Told>)> = attempt::read(&store.folds_place())
+            .into_iter()
+            .filter(|attempt| attempt.is_open(turn.fold.state()))
+            .map(|Attempt { seq, msg_id, sender_id, agent_id, .. }| {
+                let outcome = Outcome::of(&agent_id, Word::Unconfirmed, why::KILLED);
+                let to = vec![Recipient { agent_id, agent: None }];
+                (Letter { seq, msg_id, sender_id, members: Vec::new(), to, route: None }, vec![Told { outcome, is_wake: false }])
+            })
+            .collect();
+        if !lost.is_empty() {
+            let (letters, told): (Vec<Letter>, Vec<Vec<Told>>) = lost.iter().cloned().unzip();
+            if !post.write_down(&letters, &told) {
+                return Err(Failure::system("the journal cannot be written to"));
             }
-            answers.line(&answer::retried(letter.seq, &letter.msg_id, told))?;
+            turn.fold.catch_up(post.journal())?;
         }
-        answers.flush()?;
+        attempt::clear(&store.folds_place());
+        Ok((turn, lost))
     }
-    save(store, &journal);
-    Ok(worst)
-}
 
-/// So that who sends next sees what waits still.
-fn save(store: &Store, journal: &Journal) {
-    if let Ok(mut fold) = queue(store, journal)
-        && fold.is_worth_saving()
-    {
-        let _ = fold.save();
+    /// What was chosen, as letters: one for each message and recipient. What the journal no longer has is left out.
+    fn letters(&self, journal: &Journal, chosen: &[(Due, Recipient)]) -> Vec<Queued> {
+        let letters = chosen.iter().filter_map(|(due, to)| {
+            let letter = letter(journal, due, to)?;
+            let attempt = Attempt::of(due, &letter.sender_id, &to.agent_id);
+            Some((letter, attempt))
+        });
+        letters.collect()
+    }
+
+    /// Delivers these, and new letters behind them in the same go; what became of both.
+    fn deliver(&self, post: &mut Post<'_>, queued: Vec<Queued>, new: Vec<Letter>) -> (Vec<Vec<Told>>, Vec<Vec<Told>>) {
+        let dir = self.store.folds_place();
+        let (mut letters, attempts): (Vec<Letter>, Vec<Attempt>) = queued.into_iter().unzip();
+        if let Err(error) = attempt::write(&dir, &attempts) {
+            exit::say(NAME, &format!("what is queued stays so: cannot write to {}: {}", dir.display(), exit::reason(&error)));
+            return (Vec::new(), post.deliver(&new).told);
+        }
+        letters.extend(new);
+        let Delivered { mut told, is_written } = post.deliver(&letters);
+        if is_written {
+            attempt::clear(&dir);
+        }
+        post::refresh::<Queue>(&dir, post.journal());
+        let new = told.split_off(attempts.len());
+        (told, new)
     }
 }
 
@@ -190,7 +239,7 @@ impl Look<'_> {
 }
 
 /// The message, read from the journal; `None` where it is gone.
-fn letter(journal: &Journal, due: Due, to: Recipient) -> Option<Letter> {
+fn letter(journal: &Journal, due: &Due, to: &Recipient) -> Option<Letter> {
     let read = || -> Result<Option<Vec<u8>>, Failure> {
         let mut reader = journal.read_from(due.seq)?;
         let Step::Lines { bytes, first_seq, .. } = reader.next()? else { return Ok(None) };
@@ -207,5 +256,5 @@ fn letter(journal: &Journal, due: Due, to: Recipient) -> Option<Letter> {
     let sender_id = crate::record::head(&line)?.sender_id.into_owned();
     // Its opening brace.
     let members = line.get(1..)?.to_vec();
-    Some(Letter { seq: due.seq, msg_id: due.msg_id, sender_id, members, to: vec![to], route: None })
+    Some(Letter { seq: due.seq, msg_id: due.msg_id.clone(), sender_id, members, to: vec![to.clone()], route: None })
 }

@@ -20,7 +20,8 @@ struct Swarm(Tmux);
 impl Swarm {
     fn new(config: &str) -> Swarm {
         let tmux = Tmux::new();
-        let delays = "[delivery.default]\nenter_delay_ms = 0\nenter_delay_ms_per_kib = 0\n";
+        let delay = if config.starts_with("enter_delay_ms") { "" } else { "enter_delay_ms = 0\n" };
+        let delays = format!("[delivery.default]\nenter_delay_ms_per_kib = 0\n{delay}");
         fs::write(tmux.dir.path().join(".swarm/config.toml"), format!("{delays}{config}")).unwrap();
         Swarm(tmux)
     }
@@ -296,6 +297,45 @@ fn what_a_killed_sender_may_have_typed_is_not_typed_again() {
     assert_eq!(swarm.outcome(&["--to", "a", "next"]), "delivered");
     wait("the next one is there", || texts(&file).last().is_some_and(|text| text == "next"));
     assert!(texts(&file).iter().filter(|text| *text == "hi").count() < 2);
+}
+
+#[test]
+fn what_a_killed_retry_may_have_typed_is_not_typed_again_and_it_is_told() {
+    // Typed again by each retry that was killed before it could write down what became of it.
+    let swarm = Swarm::new("enter_delay_ms = 3000\n[send]\nretry_queued = false\n");
+    let (pane, file) = swarm.0.keeper();
+    swarm.register("a", &pane, Route::Pane);
+    swarm.busy(&pane, true);
+    assert_eq!(swarm.outcome(&["--to", "a", "hi"]), "queued mode");
+    swarm.busy(&pane, false);
+    let mut retrier = swarm.call(&["--retry-queued"]).stdout(Stdio::null()).spawn().unwrap();
+    wait("it tries", || !content(&swarm.dir().join("folds/attempts.json")).is_empty());
+    retrier.kill().unwrap();
+    retrier.wait().unwrap();
+    assert_eq!(swarm.deliveries(), 1);
+    assert_eq!(swarm.retry(), [(1, "unconfirmed its sender was killed".to_string())]);
+    assert_eq!((swarm.retry(), swarm.deliveries()), (vec![], 2));
+    assert!(!swarm.dir().join("folds/attempts.json").exists());
+    swarm.0.run(&["send-keys", "-t", &pane, "Enter"]);
+    wait("its line ends", || !content(&file).is_empty());
+    assert!(texts(&file).iter().filter(|text| *text == "hi").count() < 2);
+}
+
+#[test]
+fn an_attempt_that_was_written_down_and_stayed_on_file_changes_nothing() {
+    let swarm = Swarm::new("[send]\nretry_queued = false\n");
+    let (pane, file) = swarm.0.keeper();
+    swarm.register("a", &pane, Route::Pane);
+    swarm.busy(&pane, true);
+    let id = swarm.send(&["--as", "boss", "--to", "a", "hi"])[0]["msg_id"].as_str().unwrap().to_string();
+    let left = format!("[{{\"seq\":1,\"msg_id\":\"{id}\",\"sender_id\":\"boss\",\"agent_id\":\"a\",\"count\":0}}]");
+    for left in [left.as_str(), "[{\"seq\":1", ""] {
+        fs::write(swarm.dir().join("folds/attempts.json"), left).unwrap();
+        assert_eq!(swarm.retry(), [(1, "queued mode".to_string())]);
+    }
+    swarm.busy(&pane, false);
+    assert_eq!(swarm.retry(), [(1, "delivered".to_string())]);
+    wait("it is there", || texts(&file) == ["hi"]);
 }
 
 #[test]

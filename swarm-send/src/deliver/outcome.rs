@@ -88,6 +88,8 @@ pub mod why {
     pub const NO_SIGN: &str = "no sign that it was taken";
     /// Unconfirmed: tmux ended or stopped in the middle of it.
     pub const LOST: &str = "tmux did not answer";
+    /// Unconfirmed: who tried it again was killed before it could say what became of it.
+    pub const KILLED: &str = "its sender was killed";
 }
 
 impl Outcome {
