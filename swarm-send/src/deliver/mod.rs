@@ -9,6 +9,7 @@ mod client;
 pub mod control;
 mod door;
 mod guard;
+mod orphan;
 pub mod outcome;
 mod pane_lock;
 mod screen;

@@ -12,6 +12,7 @@ use super::Job;
 use super::client::{Client, Heard};
 use super::control::Said;
 use super::door::Door;
+use super::orphan;
 use super::outcome::{Outcome, Word, why};
 use super::settings::{Place, Settings};
 use super::texts;
@@ -74,19 +75,21 @@ enum Silent {
 
 fn greet(server: &Server, settings: &Settings, secret: &str, session: Option<u32>) -> Result<Client, Silent> {
     let queued = |why: &'static str| Silent::Closed((Word::Queued, why));
-    let hello = format!("{secret}:0:#{{pid}}");
+    let (others, hello) = (format!("{secret}:1:"), format!("{secret}:0:#{{pid}}"));
     // Others wait there, too, for a server that does not answer. Where there is no such directory, there is no server in it.
     let door = Door::take(&server.socket, settings.patience).ok().map(|door| door.ok_or(queued(why::NO_ANSWER))).transpose()?;
-    let mut client = Client::start(&settings.tmux, &server.socket, session, &hello, door).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => queued(why::NOT_INSTALLED),
-        _ => queued(why::UNREACHABLE),
-    })?;
-    let (mut pid, mut failure) = (None, None);
+    let mut client =
+        Client::start(&settings.tmux, &server.socket, session, [&others, &hello], door).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => queued(why::NOT_INSTALLED),
+            _ => queued(why::UNREACHABLE),
+        })?;
+    let (mut pid, mut failure, mut clients) = (None, None, Vec::new());
     loop {
         let deadline = client.deadline();
         // Nothing is written before: what a server finds in the pipe it may do much later.
         let heard = client.turn(deadline, &mut |said| {
             if let Said::Answer { lines, is_error, .. } = said {
+                clients.extend(lines.iter().filter_map(|line| line.strip_prefix(&others)).map(String::from));
                 let first = lines.first().map_or("", String::as_str);
                 if is_error {
                     failure.get_or_insert_with(|| first.to_string());
@@ -97,6 +100,7 @@ fn greet(server: &Server, settings: &Settings, secret: &str, session: Option<u32
         });
         if let Some(pid) = pid {
             if pid.parse() == Ok(server.pid) {
+                orphan::end(&clients);
                 client.is_greeted();
                 return Ok(client);
             }
