@@ -452,14 +452,22 @@ fn client_of(tmux: &Tmux, sender: &Process) -> Child {
 }
 
 #[test]
-fn the_client_of_a_killed_sender_is_ended_by_the_next_one_and_no_other() {
+fn what_a_killed_sender_left_in_tmux_is_removed_by_the_next_one_and_nothing_else() {
     let tmux = Tmux::new();
     let (pane, file) = tmux.keeper();
     let own = Process::own().unwrap();
     let mut alive = client_of(&tmux, &own);
-    let mut orphan = client_of(&tmux, &Process { start: "1".into(), ..own });
+    let gone = Process { start: "1".into(), ..own.clone() };
+    let mut orphan = client_of(&tmux, &gone);
+    let buffer = |sender: &Process| format!("swarm:{}:{}:{}-1x0", sender.pid, sender.start, sender.space.as_deref().unwrap_or_default());
+    for name in [&buffer(&own), &buffer(&gone), "swarm-notes"] {
+        tmux.run(&["set-buffer", "-b", name, "text"]);
+    }
     assert_eq!(send(&tmux.agent("a", &pane), &message("x"), &tmux.quick()), Outcome::delivered("a"));
     assert!(orphan.try_wait().unwrap().is_some(), "it is gone");
+    let mut buffers: Vec<String> = tmux.run(&["list-buffers", "-F", "#{buffer_name}"]).lines().map(String::from).collect();
+    buffers.sort();
+    assert_eq!(buffers, ["swarm-notes".to_string(), buffer(&own)]);
     assert!(alive.try_wait().unwrap().is_none());
     alive.kill().unwrap();
     alive.wait().unwrap();

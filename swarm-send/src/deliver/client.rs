@@ -62,11 +62,18 @@ pub enum Heard {
 
 impl Client {
     /// Starts one at this socket. It attaches to `session`, else to one that tmux chooses, in a way that changes neither sizes nor windows nor the
-    /// session's environment; then it tells of each client, behind `others`, and answers `hello`, a format.
+    /// session's environment; then it tells
+    /// of each client and each buffer, behind these words, and answers `hello`, a format.
     ///
     /// # Errors
     /// What starting the program answers.
-    pub fn start(tmux: &Tmux, socket: &Path, session: Option<u32>, [others, hello]: [&str; 2], door: Option<Door>) -> io::Result<Client> {
+    pub fn start(
+        tmux: &Tmux,
+        socket: &Path,
+        session: Option<u32>,
+        [clients, buffers, hello]: [&str; 3],
+        door: Option<Door>,
+    ) -> io::Result<Client> {
         let (taken_back, input) = io::pipe()?;
         let mut command = Command::new(&tmux.program);
         // -N: where no server is, none is started. -u: what panes show is not to be told in ASCII.
@@ -74,10 +81,12 @@ impl Client {
         if let Some(session) = session {
             command.arg("-t").arg(format!("${session}"));
         }
-        command.args([";", "list-clients", "-F", &format!("{others}{}", orphan::FORMAT), ";", "display-message", "-p", hello]);
+        command.args([";", "list-clients", "-F", &format!("{clients}{}", orphan::CLIENTS)]);
+        command.args([";", "list-buffers", "-F", &format!("{buffers}{}", orphan::BUFFERS)]);
+        command.args([";", "display-message", "-p", hello]);
         // Without TMUX, for in its own pane tmux would refuse to attach.
         command.env_clear().envs(ENVIRONMENT.iter().filter_map(|name| Some((name, env::var_os(name)?))));
-        command.env("TERM", orphan::terminal());
+        command.env("TERM", orphan::name());
         command.stdin(taken_back.try_clone()?).stdout(Stdio::piped()).stderr(Stdio::piped());
         // An end of its own that it writes to never: its input does not end when we are killed, and so it does not leave (see orphan).
         let kept = input.try_clone()?;

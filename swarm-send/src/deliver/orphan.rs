@@ -1,5 +1,7 @@
-//! The client of a sender that was killed. It stays, for it holds its own input open: leaving by itself it would come between another one that
-//! connects (see [`super::door`]). The next sender ends it, at the door. Whose it is, is told by the name of its terminal, which it has not.
+//! What a sender that was killed leaves in tmux: a client, and buffers. Whose they are is told by their names, and the next sender removes them.
+//!
+//! The client stays, for it holds its own input open: leaving by itself it would come between another one that
+//! connects (see [`super::door`]). So it is ended at the door. Its name is that of its terminal, which it has not.
 
 use std::time::{Duration, Instant};
 
@@ -14,17 +16,20 @@ const NAME: &str = "swarm";
 const PATIENCE: Duration = Duration::from_millis(200);
 
 /// What list-clients is asked for.
-pub const FORMAT: &str = "#{client_pid} #{client_termname}";
+pub const CLIENTS: &str = "#{client_pid} #{client_termname}";
 
-/// The terminal's name for the clients of this process.
-pub fn terminal() -> String {
+/// What list-buffers is asked for.
+pub const BUFFERS: &str = "#{buffer_name}";
+
+/// The name of what this process leaves.
+pub fn name() -> String {
     match Process::own() {
         Ok(Process { pid, start, space }) => format!("{NAME}:{pid}:{start}:{}", space.unwrap_or_default()),
         Err(_) => NAME.into(),
     }
 }
 
-/// Ends the clients whose senders are gone, of those that are told as [`FORMAT`] says. Only at the door.
+/// Ends the clients whose senders are gone, of those that are told as [`CLIENTS`] says. Only at the door.
 pub fn end(clients: &[String]) {
     for pid in clients.iter().filter_map(|client| orphan(client)) {
         if kill(Pid::from_raw(pid), Signal::SIGKILL).is_err() {
@@ -40,14 +45,25 @@ pub fn end(clients: &[String]) {
 /// The client's pid, if its sender is gone.
 fn orphan(client: &str) -> Option<i32> {
     let (pid, name) = client.split_once(' ')?;
+    let pid = pid.parse().ok().filter(|pid| *pid > 1)?;
+    (sender(name)?.life() == Life::Gone).then_some(pid)
+}
+
+/// True for a buffer whose sender is gone: `NAME-REST`. Its name can stand in a command as it is.
+pub fn is_left(buffer: &str) -> bool {
+    let is_plain = buffer.bytes().all(|byte| byte.is_ascii_alphanumeric() || b":-".contains(&byte));
+    let sender = buffer.rsplit_once('-').and_then(|(name, _)| sender(name));
+    is_plain && sender.is_some_and(|sender| sender.life() == Life::Gone)
+}
+
+/// The sender of this name.
+fn sender(name: &str) -> Option<Process> {
     let mut parts = name.strip_prefix(NAME)?.strip_prefix(':')?.splitn(3, ':');
-    let sender = Process {
+    Some(Process {
         pid: parts.next()?.parse().ok()?,
         start: parts.next()?.to_string(),
         space: parts.next().filter(|space| !space.is_empty()).map(String::from),
-    };
-    let pid = pid.parse().ok().filter(|pid| *pid > 1)?;
-    (sender.life() == Life::Gone).then_some(pid)
+    })
 }
 
 #[cfg(test)]
@@ -56,12 +72,14 @@ mod tests {
 
     #[test]
     fn a_client_is_an_orphan_when_its_sender_is_gone_and_known() {
-        let own = terminal();
+        let own = name();
         assert_eq!(orphan(&format!("12 {own}")), None, "alive");
         let process = Process::own().unwrap();
         let gone = Process { start: "1".into(), ..process };
         let name = format!("swarm:{}:{}:{}", gone.pid, gone.start, gone.space.unwrap_or_default());
         assert_eq!(orphan(&format!("12 {name}")), Some(12));
+        assert!(is_left(&format!("{name}-0")) && !is_left(&format!("{own}-0")) && !is_left(&name));
+        assert!(!is_left(&format!("{name};-0")) && !is_left("buffer0") && !is_left("swarm-notes") && !is_left(""));
         for other in ["12 xterm-256color", "12 swarm", "12 swarm:1", "x swarm:1:1:", "0 swarm:1:1:", "1 swarm:1:1:", "-1 swarm:1:1:", ""] {
             assert_eq!(orphan(other), None, "{other}");
         }

@@ -15,6 +15,7 @@ use super::block::Block;
 use super::client::{Client, Heard};
 use super::control::Said;
 use super::guard::{self, Target};
+use super::orphan;
 use super::outcome::{Outcome, Why, Word, why};
 use super::pane_lock::{PaneLock, PaneLocks};
 use super::screen::{Cursor, Screen};
@@ -147,7 +148,7 @@ impl<'a> Typist<'a> {
             number: 0,
         };
         // Everybody sees it, and so it is not the secret.
-        let name = format!("swarm-{:016x}", RandomState::new().hash_one(secret));
+        let name = format!("{}-{:016x}", orphan::name(), RandomState::new().hash_one(secret));
         let now = Instant::now();
         let mut last_of = HashMap::new();
         let mut buffer_of = HashMap::new();
@@ -163,7 +164,7 @@ impl<'a> Typist<'a> {
                 }
             };
             let buffer = *buffer_of.entry(job.text).or_insert_with(|| {
-                let name = format!("{name}-{}", typist.buffers.len());
+                let name = format!("{name}x{}", typist.buffers.len());
                 typist.buffers.push(Buffer { block: job.text, name, file: None, is_loaded: false, users: 0 });
                 typist.buffers.len() - 1
             });
@@ -181,6 +182,15 @@ impl<'a> Typist<'a> {
             typist.posts.push(Post { job, pane, typing, buffer, state, tries: 0, cursor: None, lock: None, wake: None, outcome: None });
         }
         Ok(typist)
+    }
+
+    /// Removes buffers that others left. Where one is gone already, so be it.
+    pub fn sweep(&mut self, left: &[String]) {
+        if !left.is_empty() {
+            let commands: Vec<String> = left.iter().map(|name| format!("delete-buffer -b {name}")).collect();
+            let line = format!("{} ; display-message -p '{}'\n", commands.join(" ; "), self.tag());
+            self.tell(Ask::Delete, line.as_bytes());
+        }
     }
 
     /// Types them all. One outcome each, in their order.
@@ -315,9 +325,23 @@ impl<'a> Typist<'a> {
         }
     }
 
-    fn ask(&mut self, ask: Ask) {
+    /// What the next answer begins with.
+    fn tag(&mut self) -> String {
         self.number += 1;
-        let tag = format!("{}:{}:", self.secret, self.number);
+        format!("{}:{}:", self.secret, self.number)
+    }
+
+    /// Hands over a line with the newest tag.
+    fn tell(&mut self, ask: Ask, line: &[u8]) {
+        if self.asked.is_empty() {
+            self.client.is_asked();
+        }
+        let end = self.client.push(line);
+        self.asked.push_back((self.number, ask, end));
+    }
+
+    fn ask(&mut self, ask: Ask) {
+        let tag = self.tag();
         let line = match ask {
             Ask::Load(at) => {
                 let Buffer { name, file, .. } = &self.buffers[at];
@@ -340,11 +364,7 @@ impl<'a> Typist<'a> {
         if let Ask::Why(at, _) | Ask::Look(at) | Ask::Type(at, _) | Ask::Enter(at) | Ask::Watch(at, _) = ask {
             self.posts[at].state = State::Asked;
         }
-        if self.asked.is_empty() {
-            self.client.is_asked();
-        }
-        let end = self.client.push(&line);
-        self.asked.push_back((self.number, ask, end));
+        self.tell(ask, &line);
         if let Ask::Delete = ask {
             for buffer in &mut self.buffers {
                 buffer.is_loaded &= buffer.users > 0;
