@@ -18,6 +18,7 @@ pub mod settings;
 mod texts;
 mod typist;
 mod wake;
+mod way;
 
 pub use block::Block;
 pub use outcome::{Outcome, Why, Word, why};

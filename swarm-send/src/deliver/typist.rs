@@ -22,6 +22,7 @@ use super::screen::{Cursor, Screen};
 use super::settings::Settings;
 use super::texts::TextFile;
 use super::wake::Wake;
+use super::way::{Ask, Buffer, Post, State, Step};
 use super::{Job, Route};
 use swarm_common::registry::Pane;
 
@@ -33,77 +34,6 @@ const WATCH_PAUSE: Duration = Duration::from_millis(25);
 
 /// How often a pane that changes while it is asked is asked again.
 const TRIES_MAX: u32 = 3;
-
-/// A message on its way to a pane.
-struct Post<'a> {
-    job: &'a Job<'a>,
-    pane: &'a Pane,
-    typing: Rc<Typing>,
-    buffer: usize,
-    state: State,
-    tries: u32,
-    /// Where the cursor was when no draft stood before it.
-    cursor: Option<Cursor>,
-    lock: Option<PaneLock>,
-    wake: Option<Wake>,
-    outcome: Option<Outcome>,
-}
-
-/// How far it is.
-enum State {
-    /// Behind another one for the same pane.
-    Behind,
-    /// It wants its pane, since then.
-    Waiting(Instant),
-    /// tmux was asked.
-    Asked,
-    /// Typed; Enter is due then.
-    Resting(Instant),
-    /// Enter was sent; the sign that it was taken is looked for again then, and until then.
-    Watching { again: Instant, until: Instant },
-    /// It has an outcome.
-    Over,
-}
-
-/// What tmux was asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ask {
-    /// Load a buffer.
-    Load(usize),
-    /// Remove one.
-    Delete,
-    /// What is in this one's way?
-    Why(usize, Step),
-    /// Does it show a draft?
-    Look(usize),
-    /// Type it; with Enter at once.
-    Type(usize, bool),
-    /// Send Enter.
-    Enter(usize),
-    /// Does it show that it was taken? Until then.
-    Watch(usize, Instant),
-}
-
-/// At which step something is in the way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
-    /// Before anything: its agent has ended.
-    Gone,
-    /// Nothing was typed.
-    Type,
-    /// It was typed, and Enter was not sent.
-    Enter,
-}
-
-/// A text that tmux is given once, for all who get it.
-struct Buffer<'a> {
-    block: &'a Block,
-    name: String,
-    file: Option<TextFile>,
-    is_loaded: bool,
-    /// How many have yet to be typed.
-    users: usize,
-}
 
 /// The work at one server.
 pub struct Typist<'a> {
