@@ -421,6 +421,8 @@ impl<'a> Typist<'a> {
             Ask::Why(at, Step::Gone | Step::Type) => self.end(at, Word::Queued, Some(guard::told(text))),
             // Without its buffer it was not typed. Behind that, who knows.
             Ask::Type(at, _) if text.starts_with("no buffer") => self.end(at, Word::Queued, Some(guard::told(text))),
+            // Nor without its pane, which closed since it was looked up; with Enter in the same line, that may be what missed it.
+            Ask::Type(at, false) if text.starts_with("can't find pane") => self.end(at, Word::Refused, Some(why::NO_PANE.into())),
             Ask::Type(at, _) | Ask::Enter(at) | Ask::Why(at, Step::Enter) => self.end(at, Word::Unconfirmed, Some(guard::told(text))),
         }
     }

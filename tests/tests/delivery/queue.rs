@@ -106,6 +106,8 @@ fn a_retry_that_is_killed_delivers_nothing_twice() {
         retry.wait().unwrap();
     }
     swarm.retry();
+    // What the last one that was killed left in tmux, the next sender ends.
+    assert_eq!(swarm.send(&["--to", "agent-1", "last"]).outcome("agent-1"), "delivered");
     let typed = String::from_utf8(crate::all_of(&swarm.server, &pane)).unwrap();
     for message in swarm.messages() {
         let count = typed.matches(&format!(", seq {}. ", message["seq"])).count();

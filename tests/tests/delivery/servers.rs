@@ -262,6 +262,8 @@ fn a_sender_that_is_killed_leaves_nothing_half_typed_that_a_retry_types_twice() 
     }
     swarm.retry();
     swarm.retry();
+    // What they left in tmux, the next sender ends.
+    assert_eq!(swarm.send(&["--to", "@all", "last"]).status, 0);
     until("no client is left", || swarm.server.tmux(&["list-clients"]).is_empty());
     for pane in &panes {
         let bytes = all_of(&swarm.server, pane);
