@@ -13,6 +13,9 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
+// musl's memcmp goes byte by byte.
+use memchr::arch::all::is_equal;
+
 use crate::text;
 
 pub use front::Front;
@@ -86,6 +89,11 @@ pub struct Str<'a> {
 }
 
 impl<'a> Str<'a> {
+    /// The string that says exactly this; it has to have nothing in it that JSON escapes.
+    pub fn plain(raw: &'a [u8]) -> Self {
+        Str { raw, escaped: false }
+    }
+
     /// What the string says. UTF-8 only once the whole line was walked.
     pub fn decode(&self) -> Cow<'a, [u8]> {
         if !self.escaped {
@@ -138,7 +146,7 @@ impl<'a> Str<'a> {
     /// True if the string says exactly this.
     #[inline]
     pub fn is(&self, text: &[u8]) -> bool {
-        if self.escaped { self.decode().as_ref() == text } else { self.raw == text }
+        if self.escaped { self.decode().as_ref() == text } else { is_equal(self.raw, text) }
     }
 
     /// True if the string says this, ASCII letters compared without regard to case.
@@ -566,7 +574,7 @@ impl<'a> Cursor<'a> {
 
 #[inline]
 fn same(a: Str<'_>, b: Str<'_>) -> bool {
-    if a.escaped || b.escaped { a.decode() == b.decode() } else { a.raw == b.raw }
+    if a.escaped || b.escaped { a.decode() == b.decode() } else { is_equal(a.raw, b.raw) }
 }
 
 const ONES: u64 = 0x0101_0101_0101_0101;
