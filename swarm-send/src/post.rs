@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::rc::Rc;
 
-use swarm_common::cursor::Cursor;
+use swarm_common::cursor::{self, Cursor};
 use swarm_common::exit::{self, Failure};
 use swarm_common::fold::{Fold, State};
 use swarm_common::journal::{AppendError, Draft, Journal};
@@ -192,7 +192,6 @@ fn refresh<S: State>(dir: &Path, journal: &Journal) {
 
 /// The first seq that the agent has not read in its inbox; `None` where it never looked, or nobody can tell.
 pub fn read_up_to(cursors: &Path, agent_id: &str) -> Option<u64> {
-    let name = format!("inbox-{}", agent_id.to_ascii_lowercase());
-    let read: Result<Cursor, Failure> = Cursor::open(cursors, &name, true);
+    let read: Result<Cursor, Failure> = Cursor::open(cursors, &cursor::of_inbox(agent_id), true);
     read.ok()?.next_seq()
 }

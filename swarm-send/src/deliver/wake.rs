@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use swarm_common::cursor::Cursor;
+use swarm_common::cursor::{self, Cursor};
 use swarm_common::files;
 use swarm_common::registry::{Agent, Pane};
 
@@ -20,7 +20,7 @@ impl Wake {
     pub fn of(dir: &Path, cursors: &Path, agent: &Agent, pane: &Pane) -> Wake {
         let id = agent.agent_id.to_ascii_lowercase();
         // One that is garbage is the reader's to complain of.
-        let place = Cursor::open(cursors, &format!("inbox-{id}"), true).ok().and_then(|cursor| cursor.next_seq());
+        let place = Cursor::open(cursors, &cursor::of_inbox(&id), true).ok().and_then(|cursor| cursor.next_seq());
         let text = format!("{} {} {} {}\n", pane.server.pid, pane.id, pane.pid, place.unwrap_or(0));
         Wake { path: dir.join("wakes").join(id), text }
     }
