@@ -4,6 +4,7 @@
 use std::env;
 use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::mem;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -33,6 +34,7 @@ pub struct Client {
     socket: PathBuf,
     /// While it connects.
     door: Option<Door>,
+    is_over: bool,
     input: PipeWriter,
     /// The other end of `input`.
     taken_back: PipeReader,
@@ -85,7 +87,7 @@ impl Client {
         let (outgoing, heard) = (Vec::new(), Instant::now());
         let timeout = tmux.timeout;
         let (parser, socket) = (Parser::default(), socket.to_path_buf());
-        Ok(Client { child, socket, door, input, taken_back, output, parser, outgoing, sent: 0, pushed: 0, timeout, heard })
+        Ok(Client { child, socket, door, is_over: false, input, taken_back, output, parser, outgoing, sent: 0, pushed: 0, timeout, heard })
     }
 
     /// It has connected: others may come and go.
@@ -94,7 +96,10 @@ impl Client {
     }
 
     fn end(&mut self) {
-        let _door = self.door.take().or_else(|| Door::take(&self.socket, LEAVE));
+        if mem::replace(&mut self.is_over, true) {
+            return;
+        }
+        let _door = self.door.take().or_else(|| Door::take(&self.socket, LEAVE).ok()?);
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -203,9 +208,10 @@ impl Client {
         }
         String::from_utf8_lossy(&text).trim_end().to_string()
     }
+}
 
-    /// Ends, when all was answered.
-    pub fn finish(mut self) {
+impl Drop for Client {
+    fn drop(&mut self) {
         self.end();
     }
 }

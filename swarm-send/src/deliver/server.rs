@@ -75,7 +75,8 @@ enum Silent {
 fn greet(server: &Server, settings: &Settings, secret: &str, session: Option<u32>) -> Result<Client, Silent> {
     let queued = |why: &'static str| Silent::Closed((Word::Queued, why));
     let hello = format!("{secret}:0:#{{pid}}");
-    let door = Door::take(&server.socket, settings.patience);
+    // Others wait there, too, for a server that does not answer. Where there is no such directory, there is no server in it.
+    let door = Door::take(&server.socket, settings.patience).ok().map(|door| door.ok_or(queued(why::NO_ANSWER))).transpose()?;
     let mut client = Client::start(&settings.tmux, &server.socket, session, &hello, door).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => queued(why::NOT_INSTALLED),
         _ => queued(why::UNREACHABLE),
@@ -99,15 +100,11 @@ fn greet(server: &Server, settings: &Settings, secret: &str, session: Option<u32
                 client.is_greeted();
                 return Ok(client);
             }
-            client.finish();
             return Err(Silent::Closed((Word::Refused, why::OTHER_SERVER)));
         }
         match heard {
             Ok(Heard::More) if Instant::now() < client.deadline() && failure.is_none() => {}
-            Ok(Heard::More) if failure.is_none() => {
-                client.finish();
-                return Err(queued(why::NO_ANSWER));
-            }
+            Ok(Heard::More) if failure.is_none() => return Err(queued(why::NO_ANSWER)),
             _ => break,
         }
     }

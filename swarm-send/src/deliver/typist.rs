@@ -1,7 +1,8 @@
 //! Types the messages for the panes of one server. Each goes its way by itself: its pane is taken, asked and typed into in one call, left alone
 //! for a moment, sent Enter, looked at, and let go; no one waits for another, unless they want the same pane.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::mem;
 use std::rc::Rc;
@@ -145,9 +146,11 @@ impl<'a> Typist<'a> {
             seen: None,
             number: 0,
         };
+        // Everybody sees it, and so it is not the secret.
+        let name = format!("swarm-{:016x}", RandomState::new().hash_one(secret));
         let now = Instant::now();
-        let mut last_of = std::collections::HashMap::new();
-        let mut buffer_of = std::collections::HashMap::new();
+        let mut last_of = HashMap::new();
+        let mut buffer_of = HashMap::new();
         let mut typings: Vec<(Option<&str>, Rc<Typing>)> = Vec::new();
         for (at, &(job, pane)) in jobs.iter().enumerate() {
             let kind = job.agent.kind.as_deref();
@@ -160,7 +163,7 @@ impl<'a> Typist<'a> {
                 }
             };
             let buffer = *buffer_of.entry(job.text).or_insert_with(|| {
-                let name = format!("{secret}-{}", typist.buffers.len());
+                let name = format!("{name}-{}", typist.buffers.len());
                 typist.buffers.push(Buffer { block: job.text, name, file: None, is_loaded: false, users: 0 });
                 typist.buffers.len() - 1
             });
@@ -186,7 +189,7 @@ impl<'a> Typist<'a> {
             self.take_panes();
             self.go_on();
             if self.is_done() {
-                self.client.finish();
+                drop(self.client);
                 return self.posts.into_iter().map(outcome).collect();
             }
             let deadline = self.client.deadline();
