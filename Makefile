@@ -19,8 +19,8 @@ has = $(shell rustup target add $(1) >/dev/null 2>&1; test -d "$$(rustc --print 
 help:
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
 
-demo: ## Build, then play a short scene: agents that talk, in a store of its own
-	@.ci/need cc jq
+demo: ## Build, then play a short scene: agents that talk, in a tmux and a store of its own
+	@.ci/need cc jq tmux
 	cargo build --locked
 	PATH="$(BUILT)/debug:$$PATH" sh examples/demo.sh
 

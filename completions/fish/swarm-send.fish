@@ -15,7 +15,7 @@ complete -c swarm-send -l route -d 'pane, wake or inbox, whatever the recipients
 complete -c swarm-send -l store -d 'the swarm\'s store (default: $SWARM_STORE, else .swarm)' -r -f -a "(__fish_complete_directories)"
 complete -c swarm-send -l reject -d 'append refused lines to FILE, raw, and call it success' -r -F
 complete -c swarm-send -l ack -d 'ask for an acknowledgement'
-complete -c swarm-send -l force -d 'send in another\'s name all the same; the record says so'
+complete -c swarm-send -l force -d 'send a record of another sender all the same; the record says so'
 complete -c swarm-send -l no-deliver -d 'journal only: type nothing, and write down no outcome'
 complete -c swarm-send -l allow-unknown -d 'take recipients that nobody has registered yet'
 complete -c swarm-send -l dry-run -d 'store nothing, type nothing: say who would get it, and how'

@@ -6,14 +6,17 @@ use jiff::Timestamp;
 use libfuzzer_sys::fuzz_target;
 use swarm_common::json::Scanner;
 use swarm_lock::clock::Clock;
-use swarm_lock::lease::{self, Lease, Line};
+use swarm_lock::lease::{self, Lease, Line, Row};
 use swarm_lock::table::name;
 
 fuzz_target!(|bytes: &[u8]| {
     let mut scanner = Scanner::new();
     for line in bytes.split(|&byte| byte == b'\n') {
-        let Some(Line::Lease(row)) = lease::parse(line, &mut scanner) else { continue };
-        let read = row.lease();
+        let read = lease::parse(line, &mut scanner).and_then(|line| line.lease().map(Row::lease));
+        // What is read letter by letter is what the scanner reads, who is asked when there is a space before it.
+        let spaced = [b" ", line].concat();
+        assert_eq!(lease::parse(&spaced, &mut scanner).and_then(|line| line.lease().map(Row::lease)), read);
+        let (Some(read), Some(Line::Lease(row))) = (read, lease::parse(line, &mut scanner)) else { continue };
         let clock = Clock { boot_id: read.boot_id.clone(), boot_us: 1, now: Timestamp::UNIX_EPOCH };
         let _ = row.standing(&clock);
         // A text of no known grammar is left out, and a lease of nothing is none.

@@ -1,7 +1,6 @@
 //! `discover`: the panes of tmux servers, and which agents run in them.
 
-use std::time::Duration;
-
+use swarm_common::config::Tmux;
 use swarm_common::exit::{self, Exit, Failure};
 use swarm_common::json::Object;
 use swarm_common::ndjson::Out;
@@ -19,7 +18,6 @@ use crate::register::{self, Found, Said};
 use crate::tmux::call::Trouble;
 use crate::tmux::query::{self, Shown};
 use crate::tmux::server::{self, Address};
-use crate::tmux::{self};
 
 /// How often an id or a pane is looked for anew that somebody else took in the meantime.
 const TRIES_MAX: usize = 5;
@@ -46,7 +44,7 @@ pub fn discover(options: &cli::Discover) -> Result<Exit, Failure> {
     let store = if does_register { Store::open(place)? } else { Store::look(place)? };
     let (registry, names) = (Registry::of(&store), &store.config().agents.names);
 
-    let (shown, troubles) = look(&addresses, tmux::limit(&store));
+    let (shown, troubles) = look(&addresses, &store.config().tmux);
     // After the panes, so that the processes of all of them are there.
     let processes = Processes::look().map_err(|error| Failure::io("look at the processes", &error))?;
     let mut seen: Vec<Seen> = shown.into_iter().map(|shown| find(shown, &processes, names)).collect();
@@ -76,10 +74,10 @@ pub fn discover(options: &cli::Discover) -> Result<Exit, Failure> {
 }
 
 /// The panes of all servers, and why some do not tell theirs.
-fn look(addresses: &[Address], limit: Duration) -> (Vec<Shown>, Vec<Failure>) {
+fn look(addresses: &[Address], tmux: &Tmux) -> (Vec<Shown>, Vec<Failure>) {
     let (mut panes, mut failures) = (Vec::new(), Vec::new());
     for address in addresses {
-        match query::panes(&address.socket, limit) {
+        match query::panes(tmux, &address.socket) {
             Ok(shown) => panes.extend(shown),
             // The others would say the same.
             Err(Trouble::NotInstalled) => return (panes, vec![Trouble::NotInstalled.failure(address)]),

@@ -46,7 +46,7 @@ pub fn import(options: &cli::Import) -> Result<Exit, Failure> {
     })?;
     let address = pane::address(&options.server)?;
     let store = Store::open(options.place.store.as_deref())?;
-    let panes = match query::panes(&address.socket, store.config().tmux.timeout) {
+    let panes = match query::panes(&store.config().tmux, &address.socket) {
         // Then none of the panes is left.
         Err(Trouble::NoServer(_)) => Vec::new(),
         panes => panes.map_err(|trouble| trouble.failure(&address))?,

@@ -1,7 +1,6 @@
 //! One pane, as tmux tells of it.
 
-use std::time::Duration;
-
+use swarm_common::config::Tmux;
 use swarm_common::exit::Failure;
 use swarm_common::registry::{Pane, is_pane_id};
 
@@ -27,11 +26,11 @@ pub fn address(server: &cli::Server) -> Result<Address, Failure> {
 ///
 /// # Errors
 /// Status 2 where there is no such pane, 3 where tmux cannot be asked.
-pub fn ask(address: &Address, id: &str, limit: Duration) -> Result<Pane, Failure> {
+pub fn ask(tmux: &Tmux, address: &Address, id: &str) -> Result<Pane, Failure> {
     if !is_pane_id(id) {
         return Err(Failure::wrong(format!("--pane: '{id}' is no pane")).hint("a pane's id, like %3: tmux list-panes -a -F '#{pane_id}'"));
     }
-    let shown = query::pane(&address.socket, id, limit).map_err(|trouble| trouble.failure(address))?;
+    let shown = query::pane(tmux, &address.socket, id).map_err(|trouble| trouble.failure(address))?;
     let shown = shown.ok_or_else(|| {
         Failure::wrong(format!("no pane {id} on {}", address.socket.display())).hint("those there are: tmux list-panes -a -F '#{pane_id}'")
     })?;

@@ -147,7 +147,7 @@ fn found(options: &cli::Register, route: Option<Route>, config: &Config) -> Resu
     let given = options.pid.map(living).transpose()?;
     let own = server::inside().filter(|inside| inside.pane_id.as_deref().is_some_and(is_pane_id));
     let found = match (&options.pane, own) {
-        (Some(id), _) => in_pane(pane::ask(&pane::address(&options.server)?, id, config.tmux.timeout)?, &config.agents)?,
+        (Some(id), _) => in_pane(pane::ask(&config.tmux, &pane::address(&options.server)?, id)?, &config.agents)?,
         (None, _) if options.server.name.is_some() || options.server.socket.is_some() => {
             return Err(Failure::wrong("-L and -S say whose pane --pane is, and there is none").hint("--pane %3"));
         }
@@ -177,7 +177,7 @@ pub fn in_pane(pane: Pane, config: &Agents) -> Result<Found, Failure> {
 fn here(inside: &Inside, route: Option<Route>, config: &Config) -> Result<Found, Failure> {
     let (address, id) = (Address::own(), inside.pane_id.as_deref().unwrap_or_default());
     let processes = look()?;
-    let (pane, can) = match pane::ask(&address, id, config.tmux.timeout) {
+    let (pane, can) = match pane::ask(&config.tmux, &address, id) {
         Ok(pane) => (Some(pane), Route::Pane),
         Err(failure) if matches!(route, Some(Route::Pane | Route::Wake)) => return Err(failure),
         // An agent in a sandbox, which may not reach tmux's socket.

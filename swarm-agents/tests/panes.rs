@@ -10,10 +10,19 @@ use std::time::{Duration, Instant};
 
 use swarm_agents::tmux::call::Trouble;
 use swarm_agents::tmux::query;
+use swarm_common::config::Tmux;
 use swarm_common::platform::{Life, Process};
 use tmux::Place;
 
-const LONG: Duration = Duration::from_secs(20);
+/// A tmux that is waited for so long.
+fn waited_for(timeout: Duration) -> Tmux {
+    Tmux { timeout, ..Tmux::default() }
+}
+
+/// All that a loaded machine may need.
+fn long() -> Tmux {
+    waited_for(Duration::from_secs(20))
+}
 
 #[test]
 fn every_pane_of_every_session_is_told_once_with_its_state() {
@@ -31,7 +40,7 @@ fn every_pane_of_every_session_is_told_once_with_its_state() {
     // A second session on the same windows: they are the same panes.
     server.tmux(&["new-session", "-d", "-t", "0"]);
 
-    let panes = query::panes(&server.socket(), LONG).unwrap();
+    let panes = query::panes(&long(), &server.socket()).unwrap();
     assert_eq!(panes.iter().map(|pane| pane.id.clone()).collect::<Vec<_>>(), [plain.clone(), dead, mode, off]);
     let states: Vec<_> = panes.iter().map(|pane| (pane.is_dead, pane.is_in_mode, pane.is_input_off)).collect();
     assert_eq!(states, [(false, false, false), (true, false, false), (false, true, false), (false, false, true)]);
@@ -41,9 +50,9 @@ fn every_pane_of_every_session_is_told_once_with_its_state() {
     assert_eq!((first.session.as_str(), first.session_id.as_str(), first.window_id.as_str()), ("0", "$0", "@0"));
     let pane = first.pane().unwrap().unwrap();
     assert_eq!((pane.id, pane.server.process().life()), (plain.clone(), Life::Alive));
-    assert_eq!(query::pane(&server.socket(), &plain, LONG).unwrap().as_ref(), Some(first));
+    assert_eq!(query::pane(&long(), &server.socket(), &plain).unwrap().as_ref(), Some(first));
     for other in ["%99", "", "0", "%0;", "one"] {
-        assert_eq!(query::pane(&server.socket(), other, LONG).unwrap(), None, "{other}");
+        assert_eq!(query::pane(&long(), &server.socket(), other).unwrap(), None, "{other}");
     }
 }
 
@@ -66,7 +75,7 @@ fn names_that_look_like_formats_lines_or_fields_are_only_names() {
     server.tmux(&["select-pane", "-t", &pane, "-T", &name("title\t#(touch touched)")]);
     let other = server.agent("claude");
 
-    let panes = query::panes(&server.socket(), LONG).unwrap();
+    let panes = query::panes(&long(), &server.socket()).unwrap();
     assert_eq!(panes.iter().map(|pane| pane.id.as_str()).collect::<Vec<_>>(), [&pane, &other]);
     // tmux shows what is no character of a name by an escape.
     assert!(panes[0].window.contains("#{pane_id}") && panes[0].window.contains("%7 1 1;'\""), "{}", panes[0].window);
@@ -79,14 +88,14 @@ fn names_that_look_like_formats_lines_or_fields_are_only_names() {
 fn why_a_server_does_not_answer_is_told() {
     let place = Place::new();
     let server = place.server("gone");
-    assert_eq!(query::panes(&server.socket(), LONG), Err(Trouble::NoServer(false)));
+    assert_eq!(query::panes(&long(), &server.socket()), Err(Trouble::NoServer(false)));
     server.agent("claude");
     server.end();
     // It removes its socket, unless it is killed.
-    assert!(matches!(query::panes(&server.socket(), LONG), Err(Trouble::NoServer(_))));
+    assert!(matches!(query::panes(&long(), &server.socket()), Err(Trouble::NoServer(_))));
     fs::write(place.path("file"), "").unwrap();
     assert_eq!(
-        query::panes(&place.path("file"), LONG).map_err(|trouble| matches!(trouble, Trouble::NoServer(true) | Trouble::Failed(_))),
+        query::panes(&long(), &place.path("file")).map_err(|trouble| matches!(trouble, Trouble::NoServer(true) | Trouble::Failed(_))),
         Err(true)
     );
     // Killed, it leaves its socket.
@@ -96,7 +105,7 @@ fn why_a_server_does_not_answer_is_told() {
     let process = Process::of(pid.as_raw() as u32).unwrap().unwrap();
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
     tmux::until("it is dead", || process.life() == Life::Gone);
-    assert_eq!(query::panes(&killed.socket(), LONG), Err(Trouble::NoServer(true)));
+    assert_eq!(query::panes(&long(), &killed.socket()), Err(Trouble::NoServer(true)));
 }
 
 #[test]
@@ -110,7 +119,7 @@ fn a_socket_that_may_not_be_used_is_denied() {
     server.agent("claude");
     let dir = server.socket().parent().unwrap().to_path_buf();
     fs::set_permissions(&dir, fs::Permissions::from_mode(0o000)).unwrap();
-    let answer = query::panes(&server.socket(), LONG);
+    let answer = query::panes(&long(), &server.socket());
     fs::set_permissions(&dir, fs::Permissions::from_mode(0o700)).unwrap();
     assert_eq!(answer, Err(Trouble::Denied));
 }
@@ -123,10 +132,10 @@ fn a_server_that_was_stopped_is_waited_for_no_longer_than_was_said() {
     let limit = Duration::from_millis(300);
     let stopped = server.stop();
     let since = Instant::now();
-    let answer = query::panes(&server.socket(), limit);
+    let answer = query::panes(&waited_for(limit), &server.socket());
     let took = since.elapsed();
     drop(stopped);
     assert_eq!(answer, Err(Trouble::Silent(limit)));
     assert!(took >= limit && took < Duration::from_secs(10), "{took:?}");
-    assert_eq!(query::panes(&server.socket(), LONG).map(|panes| panes.len()), Ok(1), "and answers again");
+    assert_eq!(query::panes(&long(), &server.socket()).map(|panes| panes.len()), Ok(1), "and answers again");
 }

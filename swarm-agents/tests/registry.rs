@@ -21,6 +21,13 @@ fn within(place: &Place, server: &Server<'_>, pane: &str, arguments: &[&str]) ->
     call
 }
 
+/// A place with this in its config, in which no program is an agent CLI: the tests may be run by one.
+fn plain(config: &str) -> Place {
+    let place = Place::new();
+    fs::write(place.path(".swarm/config.toml"), format!("[agents]\nnames = []\n{config}")).unwrap();
+    place
+}
+
 /// A process that sleeps, and has ended when it is dropped.
 struct Sleeper(Child);
 
@@ -53,7 +60,7 @@ fn ids(place: &Place, arguments: &[&str]) -> Vec<String> {
 
 #[test]
 fn who_registers_is_listed_under_his_id_until_he_unregisters() {
-    let place = Place::new();
+    let place = plain("");
     assert_eq!(place.ask(&["list"]), (1, vec![], String::new()));
     assert!(!place.path(".swarm/agents").exists(), "who looks makes nothing");
     let (status, registered, words) =
@@ -80,7 +87,7 @@ fn who_registers_is_listed_under_his_id_until_he_unregisters() {
 
 #[test]
 fn registered_again_he_is_found_anew_and_is_what_he_was() {
-    let place = Place::new();
+    let place = plain("");
     let sleeper = Sleeper::new();
     let first = place.ask(&["register", "a", "-g", "x", "--description", "one", "--kind", "claude", "--pid", &sleeper.pid()]).1;
     assert_eq!((&first[0]["pid"], &first[0]["kind"]), (&json!(sleeper.0.id()), &json!("claude")));
@@ -95,7 +102,7 @@ fn registered_again_he_is_found_anew_and_is_what_he_was() {
 
 #[test]
 fn what_is_wrong_with_a_call_is_told_and_nothing_is_registered() {
-    let place = Place::new();
+    let place = plain("");
     for (arguments, why) in [
         (&["register"][..], "<ID>"),
         (&["register", "a b"], "agent id: 'a b' is no agent id"),
@@ -126,7 +133,7 @@ fn what_is_wrong_with_a_call_is_told_and_nothing_is_registered() {
 
 #[test]
 fn an_agent_is_gone_with_its_process_and_may_then_be_registered_elsewhere_or_pruned() {
-    let place = Place::new();
+    let place = plain("");
     let mut sleeper = Sleeper::new();
     place.agents(&["register", "a", "--pid", &sleeper.pid()]).assert().code(0);
     place.agents(&["register", "b"]).assert().code(0);
@@ -148,8 +155,7 @@ fn an_agent_is_gone_with_its_process_and_may_then_be_registered_elsewhere_or_pru
 
 #[test]
 fn who_is_not_heard_of_is_stale_until_he_says_that_he_is_alive() {
-    let place = Place::new();
-    fs::write(place.path(".swarm/config.toml"), "[agents]\nstale_after = \"1h\"\n").unwrap();
+    let place = plain("stale_after = \"1h\"\n");
     place.agents(&["register", "a"]).assert().code(0);
     let old = std::time::SystemTime::now() - std::time::Duration::from_secs(4000);
     fs::File::open(place.path(".swarm/agents/a.json")).unwrap().set_modified(old).unwrap();
@@ -288,7 +294,7 @@ fn a_file_that_is_no_record_is_told_with_the_way_out_and_hides_nobody_else() {
 
 #[test]
 fn a_store_that_cannot_be_written_to_is_told_and_can_be_read() {
-    let place = Place::new();
+    let place = plain("");
     place.agents(&["register", "a"]).assert().code(0);
     let full = ["sh", "-c", r#"ulimit -f 0; exec "$0" "$@""#, env!("CARGO_BIN_EXE_swarm-agents")];
     let mut call = assert_cmd::Command::new(full[0]);
@@ -363,8 +369,7 @@ fn told(event: &str, id: &str) -> (String, String) {
 
 #[test]
 fn who_watches_is_told_when_somebody_comes_changes_falls_silent_and_goes() {
-    let place = Place::new();
-    fs::write(place.path(".swarm/config.toml"), "[agents]\nstale_after = \"300ms\"\n").unwrap();
+    let place = plain("stale_after = \"300ms\"\n");
     let mut sleeper = Sleeper::new();
     place.agents(&["register", "a", "--pid", &sleeper.pid()]).assert().code(0);
     let mut watching = Watching::begin(&place, &["--list"]);

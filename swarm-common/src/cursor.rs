@@ -17,6 +17,11 @@ const FILE_BYTES: usize = 64;
 /// Anything longer is no cursor and is not read.
 const READ_BYTES_MAX: usize = 4096;
 
+/// The cursor that remembers what an agent has read of its inbox. One agent has one, in upper or lower case.
+pub fn of_inbox(agent_id: &str) -> String {
+    format!("inbox-{}", agent_id.to_ascii_lowercase())
+}
+
 /// A cursor. While it lives no other process moves it; a peeked one only looks, and is never moved.
 #[derive(Debug)]
 pub struct Cursor {

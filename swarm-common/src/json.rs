@@ -5,6 +5,7 @@
 //! serde_json's `RawValue` lets duplicate keys and a depth of 200,000 through (measured). serde_json is its oracle in the
 //! tests and in `fuzz/`.
 
+mod front;
 mod object;
 mod write;
 
@@ -12,8 +13,12 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
+// musl's memcmp goes byte by byte.
+use memchr::arch::all::is_equal;
+
 use crate::text;
 
+pub use front::Front;
 pub use object::Object;
 pub use write::{write_canonical, write_string};
 
@@ -84,6 +89,11 @@ pub struct Str<'a> {
 }
 
 impl<'a> Str<'a> {
+    /// The string that says exactly this; it has to have nothing in it that JSON escapes.
+    pub fn plain(raw: &'a [u8]) -> Self {
+        Str { raw, escaped: false }
+    }
+
     /// What the string says. UTF-8 only once the whole line was walked.
     pub fn decode(&self) -> Cow<'a, [u8]> {
         if !self.escaped {
@@ -136,7 +146,7 @@ impl<'a> Str<'a> {
     /// True if the string says exactly this.
     #[inline]
     pub fn is(&self, text: &[u8]) -> bool {
-        if self.escaped { self.decode().as_ref() == text } else { self.raw == text }
+        if self.escaped { self.decode().as_ref() == text } else { is_equal(self.raw, text) }
     }
 
     /// True if the string says this, ASCII letters compared without regard to case.
@@ -564,7 +574,7 @@ impl<'a> Cursor<'a> {
 
 #[inline]
 fn same(a: Str<'_>, b: Str<'_>) -> bool {
-    if a.escaped || b.escaped { a.decode() == b.decode() } else { a.raw == b.raw }
+    if a.escaped || b.escaped { a.decode() == b.decode() } else { is_equal(a.raw, b.raw) }
 }
 
 const ONES: u64 = 0x0101_0101_0101_0101;
@@ -576,7 +586,7 @@ const HIGHS: u64 = 0x8080_8080_8080_8080;
 /// marked byte is always a true one. Ids and keys are too short for wider registers to pay; for long contents four words a
 /// round let the compiler use them.
 #[inline]
-pub fn skip_plain(line: &[u8], mut at: usize) -> usize {
+fn skip_plain(line: &[u8], mut at: usize) -> usize {
     // Keys and the ids of agents end here.
     if let Some(found) = special_in_words(line, at, 2) {
         return found;
@@ -609,7 +619,7 @@ fn special_in_words(line: &[u8], at: usize, count: usize) -> Option<usize> {
 
 /// True if none of them stands in `text`: cheaper than to search, where the length is known.
 #[inline]
-pub fn is_plain(text: &[u8]) -> bool {
+fn is_plain(text: &[u8]) -> bool {
     let Some(last) = text.last_chunk::<8>() else { return skip_plain(text, 0) == text.len() };
     // The last word may overlap the one before.
     let words = text.as_chunks::<8>().0.iter().chain([last]);

@@ -172,8 +172,11 @@ fn here() -> Result<PathBuf, Failure> {
     env::current_dir().map_err(|error| Failure::io("learn the current directory", &error))
 }
 
-/// Where the store is, or is to be.
-fn place(given: Option<&OsStr>) -> Result<PathBuf, Failure> {
+/// Where the store is, or is to be: as [`Store::open`] finds it, which need not be there, nor safe.
+///
+/// # Errors
+/// Status 2 when no place for a store is known.
+pub fn place(given: Option<&OsStr>) -> Result<PathBuf, Failure> {
     match given.map(OsStr::to_owned).or_else(|| env::var_os(VARIABLE).filter(|dir| !dir.is_empty())) {
         Some(dir) if dir.is_empty() => Err(Failure::wrong("--store has an empty value").hint("name the store's directory")),
         // Rebuilt from its parts: behind `link/` lstat(2) would look through the link.
@@ -278,7 +281,10 @@ fn ignore(dir: &Path) -> io::Result<()> {
 }
 
 /// Refuses what others could use to read or write in our name.
-fn check(dir: &Path) -> Result<(), Failure> {
+///
+/// # Errors
+/// Status 3, with what to do.
+pub fn check(dir: &Path) -> Result<(), Failure> {
     let shown = dir.display();
     let refused = |why: String| Failure::system(format!("the store {shown} is refused: {why}"));
     let meta = fs::symlink_metadata(dir).map_err(|error| Failure::io(format_args!("use the store {shown}"), &error))?;

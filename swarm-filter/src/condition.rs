@@ -7,11 +7,9 @@ use std::fmt;
 
 use jiff::Timestamp;
 use memchr::memmem::Finder;
-use swarm_common::json::{Fault, Scanner, Str, Value, Walk, is_blank};
+use swarm_common::json::{Fault, Front, Scanner, Str, Value, Walk, is_blank};
 use swarm_common::message::ALL;
 use swarm_common::{text, time};
-
-use crate::front::Front;
 
 /// What a record must be. Values of one condition are alternatives, conditions add up; an empty one demands nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -10,7 +10,6 @@ pub mod blocks;
 pub mod cli;
 pub mod condition;
 pub mod files;
-pub mod front;
 pub mod output;
 pub mod stream;
 

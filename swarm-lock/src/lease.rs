@@ -1,5 +1,7 @@
 //! A lease, and the line that it is in the table: the part of one grant that lies in one directory.
 
+mod canonical;
+
 use std::borrow::Cow;
 
 use jiff::Timestamp;
@@ -213,8 +215,27 @@ impl<'a> Line<'a> {
     }
 }
 
+/// The token of a line, which is the first that stands there; whether the rest makes sense is not looked at.
+pub fn token(line: &[u8], scanner: &mut Scanner) -> Option<u64> {
+    let mut token = None;
+    // A line that is none has no token, or is found out when it is read.
+    let _ = scanner.members(line, |key, value| {
+        if !key.is(b"token") {
+            return Walk::On;
+        }
+        token = value.as_u64();
+        Walk::Stop
+    });
+    token
+}
+
 /// Reads a line; none where it makes no sense.
 pub fn parse<'a>(line: &'a [u8], scanner: &mut Scanner) -> Option<Line<'a>> {
+    canonical::read(line).map(Line::Lease).or_else(|| scan(line, scanner))
+}
+
+/// Reads a line, whoever wrote it.
+fn scan<'a>(line: &'a [u8], scanner: &mut Scanner) -> Option<Line<'a>> {
     let (mut token, mut agent_id, mut mode, mut files, mut ends_us, mut boot_id) = (None, None, None, Some(1), None, None);
     let (mut paths, mut globs, mut since, mut expires_at, mut reason) = (None, None, None, None, None);
     let (mut pid, mut pid_start, mut pid_space, mut damaged) = (None, None, None, None);

@@ -416,6 +416,23 @@ fn a_file_of_garbage_whose_directory_is_not_known_may_hold_anything() {
 }
 
 #[test]
+fn a_line_that_cannot_be_read_is_told_wherever_it_breaks_off_and_the_others_are_listed() {
+    let tree = Tree::new();
+    for (agent, path) in [("a", "src/a"), ("b", "src/b"), ("c", "lib/c")] {
+        tree.lock(&["acquire", "--as", agent, path]).assert().success();
+    }
+    let file = tree.path(".swarm/locks/held/src.ndjson");
+    let lines = fs::read_to_string(&file).unwrap();
+    let (first, second) = lines.trim_end().split_once('\n').unwrap();
+    let twice = second.replace("{\"token\":2,", "{\"token\":2,\"token\":2,");
+    for broken in [&second[..1], &second[..second.len() - 1], &second[..second.len() / 2], "garbage", &twice] {
+        fs::write(&file, format!("{first}\n{broken}\n")).unwrap();
+        tree.lock(&["list"]).assert().success().stderr(contains("src.ndjson: a line that cannot be read").count(1));
+        assert_eq!(all(&answers(tree.lock(&["list"])).1, "agent_id"), ["a", "c"], "{broken}");
+    }
+}
+
+#[test]
 fn what_a_power_cut_leaves_of_a_file_is_nothing() {
     let tree = Tree::new();
     tree.lock(&["acquire", "--as", "a", "src/a"]).assert().success();

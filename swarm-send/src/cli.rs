@@ -113,7 +113,7 @@ pub struct Options {
     )]
     pub own: Option<String>,
 
-    /// send in another's name all the same; the record says so
+    /// send a record of another sender all the same; the record says so
     #[arg(
         long,
         help_heading = WHO,

@@ -1,5 +1,7 @@
 //! How much one read may print. It only counts.
 
+use crate::inbox::Run;
+
 /// What may still be printed.
 #[derive(Clone, Copy, Debug)]
 pub struct Cap {
@@ -17,6 +19,22 @@ impl Cap {
     /// Nothing more may be printed.
     pub fn is_reached(&self) -> bool {
         self.records_left == 0
+    }
+
+    /// Cuts the runs of these lines to what may be printed. The seq of the first record of theirs that may not, if there is one.
+    pub fn cut(&mut self, lines: &[u8], runs: &mut Vec<Run>) -> Option<u64> {
+        for (n, run) in runs.iter_mut().enumerate() {
+            let bytes = &lines[run.bytes.clone()];
+            let length = self.take(bytes, run.count);
+            if length < bytes.len() {
+                run.bytes.end = run.bytes.start + length;
+                run.count = memchr::memchr_iter(b'\n', &bytes[..length]).count() as u64;
+                let (end_seq, is_empty) = (run.end_seq(), length == 0);
+                runs.truncate(if is_empty { n } else { n + 1 });
+                return Some(end_seq);
+            }
+        }
+        None
     }
 
     /// Takes what may be printed of these `count` lines, and gives back its length in bytes. Of the first line the bytes are not

@@ -11,6 +11,7 @@ pub const NAME: &str = "swarm-tail";
 
 const WHERE_TO_BEGIN: &str = "Begin later than at the oldest record";
 const GO_ON: &str = "Follow, and resume";
+const MINE: &str = "My inbox";
 const CAP: &str = "Cap one read at";
 
 /// Where `-f` begins when nothing else was said, as journalctl and tail do.
@@ -77,6 +78,42 @@ pub const TOOL: Tool = Tool {
             man: "Print what --cursor would print, and leave the cursor where it is.",
         },
         Opt {
+            long: "inbox",
+            short: None,
+            value: None,
+            group: MINE,
+            help: "the messages to me that I have not read",
+            man: "Print the records that name me as a recipient, or @all, and that I did not send, from the first one on that was not printed so \
+                  before. What is passed over, and what standard output took, is remembered as with --cursor; the cursor is inbox-ID. What was \
+                  sent to @all counts from the time on at which I was registered, if I am. With -f it goes on, with --peek nothing counts as \
+                  read, and --limit and --max-bytes cap it.",
+        },
+        Opt {
+            long: "as",
+            short: None,
+            value: Some("ID"),
+            group: MINE,
+            help: "who I am (default: $SWARM_AGENT, the pane's agent)",
+            man: "Whose inbox it is. Without it: $SWARM_AGENT, else the agent that this tmux pane is registered to.",
+        },
+        Opt {
+            long: "force",
+            short: None,
+            value: None,
+            group: MINE,
+            help: "read it though this pane is another agent's",
+            man: "Read an inbox in a tmux pane that is registered to another agent. Only to look (--peek, --count) needs no force.",
+        },
+        Opt {
+            long: "count",
+            short: Some('c'),
+            value: None,
+            group: MINE,
+            help: "only how many there are; status 1 if none",
+            man: "Of --inbox print only how many unread messages there are: {\"agent_id\":\"agent-1\",\"unread\":3}. The status is 1 when there are \
+                  none. Nothing counts as read.",
+        },
+        Opt {
             long: "limit",
             short: None,
             value: Some("N"),
@@ -96,7 +133,7 @@ pub const TOOL: Tool = Tool {
         },
         options::STORE,
     ],
-    examples: &["swarm-tail -f | swarm-filter --type question --to agent-1", "swarm-tail --cursor agent-1 --limit 20"],
+    examples: &["swarm-tail -f | swarm-filter --type question --to agent-1", "swarm-tail --inbox --as agent-1 --limit 20"],
 };
 
 /// What a call asks for.
@@ -127,12 +164,28 @@ pub struct Wanted {
     pub from: From,
     /// Go on with what comes.
     pub is_followed: bool,
-    /// The reader's name and whether it only looks.
-    pub cursor: Option<(String, Peek)>,
+    /// The reader whose place is gone on from, and whether it only looks.
+    pub reader: Option<(Reader, Peek)>,
     /// No more records than that.
     pub records_max: Option<u64>,
     /// No more bytes than that, but one record.
     pub bytes_max: Option<u64>,
+    /// Nothing but how many records that would be.
+    pub is_counted: bool,
+}
+
+/// A reader with a place in the journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reader {
+    /// The one that has this cursor.
+    Cursor(String),
+    /// An agent that reads what is for it.
+    Inbox {
+        /// What `--as` says.
+        given: Option<String>,
+        /// Though the pane is another agent's.
+        force: bool,
+    },
 }
 
 /// Whether a cursor stays where it is.
@@ -169,8 +222,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<Exit, Failure> {
 /// Status 2 for a value that can't be what its option wants, and for options that contradict each other.
 pub fn request(given: Vec<Given>) -> Result<Request, Failure> {
     let mut wanted = Wanted::default();
-    let (mut lines, mut cursor, mut store, mut files) = (None, None, None, Vec::new());
-    let mut is_peek = false;
+    let (mut lines, mut cursor, mut identity, mut store, mut files) = (None, None, None, None, Vec::new());
+    let (mut is_inbox, mut is_peek, mut is_forced) = (false, false, false);
     let mut now = None;
     // Which options are only for the journal.
     let mut of_journal = None;
@@ -192,13 +245,17 @@ pub fn request(given: Vec<Given>) -> Result<Request, Failure> {
             "follow" => wanted.is_followed = true,
             "cursor" => cursor = Some(options::text(name, value)?),
             "peek" => is_peek = true,
+            "inbox" => is_inbox = true,
+            "as" => identity = Some(options::text(name, value)?),
+            "force" => is_forced = true,
+            "count" => wanted.is_counted = true,
             "limit" => wanted.records_max = Some(options::number(name, value)?),
             "max-bytes" => wanted.bytes_max = Some(options::number(name, value)?),
             _ => store = Some(value),
         }
     }
     let is_begun = lines.is_some() || wanted.from != From::default();
-    if wanted.is_followed && !is_begun && cursor.is_none() {
+    if wanted.is_followed && !is_begun && cursor.is_none() && !is_inbox {
         lines = Some(Some(FOLLOW_LINES));
     }
     let lines = lines.flatten();
@@ -209,16 +266,49 @@ pub fn request(given: Vec<Given>) -> Result<Request, Failure> {
         };
     }
     wanted.from.lines = lines;
-    wanted.cursor = match (cursor, is_peek) {
-        (Some(_), _) if is_begun => {
-            return Err(Failure::wrong("--cursor knows where to begin: not with -n, --from-seq or --since")
-                .hint("to look back without moving the cursor, leave --cursor out"));
-        }
-        (None, true) => return Err(Failure::wrong("--peek without a cursor").hint("--cursor NAME --peek")),
+    let peek = if is_peek || wanted.is_counted { Peek::Yes } else { Peek::No };
+    wanted.reader = match (cursor, is_inbox) {
+        (Some(_), true) => return Err(Failure::wrong("--inbox has a cursor of its own: not with --cursor")),
+        (Some(name), false) => Some((Reader::Cursor(name), peek)),
+        (None, true) => Some((Reader::Inbox { given: identity.take(), force: is_forced }, peek)),
         (None, false) => None,
-        (Some(name), is_peek) => Some((name, if is_peek { Peek::Yes } else { Peek::No })),
     };
+    let of_inbox = identity.map(|_| "as").or(is_forced.then_some("force"));
+    check_reader(&wanted, is_begun, is_peek, of_inbox)?;
     Ok(Request::Journal { wanted, store })
+}
+
+/// Refuses what a reader cannot have, and what only one can.
+fn check_reader(wanted: &Wanted, is_begun: bool, is_peek: bool, of_inbox: Option<&str>) -> Result<(), Failure> {
+    let is_capped = wanted.records_max.is_some() || wanted.bytes_max.is_some();
+    match &wanted.reader {
+        Some((Reader::Cursor(_), _)) if is_begun => {
+            Err(Failure::wrong("--cursor knows where to begin: not with -n, --from-seq or --since")
+                .hint("to look back without moving the cursor, leave --cursor out"))
+        }
+        Some((Reader::Inbox { .. }, _)) if is_begun => {
+            Err(Failure::wrong("--inbox knows where to begin: not with -n, --from-seq or --since")
+                .hint("to look at what was read before:  swarm-tail -n 100 | swarm-filter --to ID"))
+        }
+        Some((Reader::Inbox { .. }, _)) if wanted.is_counted && wanted.is_followed => {
+            Err(Failure::wrong("--count counts once: not with -f").hint("each message as it comes:  swarm-tail --inbox -f"))
+        }
+        Some((Reader::Inbox { .. }, _)) if wanted.is_counted && is_capped => {
+            Err(Failure::wrong("--count counts all: not with --limit or --max-bytes"))
+        }
+        Some((Reader::Inbox { .. }, _)) => Ok(()),
+        _ if wanted.is_counted => {
+            Err(Failure::wrong("--count counts an inbox")
+                .hint("swarm-tail --inbox --count\nany records:  swarm-tail | swarm-filter --count"))
+        }
+        reader => match of_inbox {
+            Some(option) => Err(Failure::wrong(format!("--{option} is for --inbox")).hint("swarm-tail --inbox --as ID")),
+            None if reader.is_none() && is_peek => {
+                Err(Failure::wrong("--peek without a cursor").hint("--cursor NAME --peek, or --inbox --peek"))
+            }
+            None => Ok(()),
+        },
+    }
 }
 
 /// So many lines from the end, or `all`.
@@ -236,6 +326,7 @@ fn not_for_files(option: &str) -> Failure {
     let hint = match option {
         "since" => "for a file: swarm-filter --since TIME FILE",
         "limit" => "for a file: swarm-tail FILE | head -n N",
+        "inbox" | "as" => "for a file: swarm-filter --to ID FILE",
         _ => "for a file there are -n and -f",
     };
     Failure::wrong(format!("--{option} is for the journal, not for files")).hint(hint)

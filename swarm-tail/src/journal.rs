@@ -8,21 +8,28 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use swarm_common::cursor::Cursor;
-use swarm_common::exit::{Exit, Failure, say};
+use swarm_common::cursor::{self, Cursor};
+use swarm_common::exit::{self, Exit, Failure, say};
+use swarm_common::identity;
 use swarm_common::journal::{Journal, Reader, Step};
 use swarm_common::ndjson::{self, Out};
 use swarm_common::platform::{Watch, Woken};
+use swarm_common::registry::Registry;
 use swarm_common::store::Store;
 use swarm_common::text;
 
 use crate::NAME;
 use crate::cap::Cap;
-use crate::cli::{From, Peek, Wanted};
+use crate::cli::{self, From, Peek, Wanted};
+use crate::inbox::{Inbox, Run};
 use crate::pipe::{PIECE_BYTES, is_pipe};
 
 /// A cursor is not left behind for longer.
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
+
+/// A cursor that would only move over what is for others waits until there is so much of it: nothing is lost where it has to be passed
+/// over again.
+const PASSED_OVER_MAX: u64 = 10_000;
 
 /// So many damaged places are told one by one; the rest are counted.
 const TOLD_MAX: u64 = 10;
@@ -41,18 +48,25 @@ pub fn print(store: &Store, wanted: &Wanted, out: Out) -> Result<Exit, Failure> 
     if let Some(why) = watch.as_ref().and_then(Watch::polling) {
         say(NAME, &format!("{why}: looking every 100 ms"));
     }
-    let (cursor, begin) = match &wanted.cursor {
-        None => (None, begin(&journal, wanted.from)?),
-        Some((name, peek)) => {
-            let is_peek = *peek == Peek::Yes;
-            let dir = if is_peek { store.cursors_place() } else { store.cursors_dir()? };
-            let cursor = Cursor::open(&dir, name, is_peek)?;
+    let (cursor, inbox, begin) = match &wanted.reader {
+        None => (None, None, begin(&journal, wanted.from)?),
+        Some((reader, peek)) => {
+            let (name, inbox) = match reader {
+                cli::Reader::Cursor(name) => (name.clone(), None),
+                cli::Reader::Inbox { given, force } => {
+                    // To look is free; to mark another's messages as read is not.
+                    let is_free = *force || *peek == Peek::Yes;
+                    let (me, _) = identity::who(store, given.as_deref(), is_free)?.known()?;
+                    (cursor::of_inbox(&me), Some(Inbox::of(&me, all_from(store, &journal, &me)?)))
+                }
+            };
+            let cursor = open(store, &name, *peek, inbox.as_ref())?;
             let begin = cursor.next_seq().unwrap_or(0);
-            (Some((cursor, name.as_str())), begin)
+            (Some((cursor, name)), inbox, begin)
         }
     };
     let reader = journal.read_from(begin)?;
-    let is_moved = wanted.cursor.as_ref().is_some_and(|(_, peek)| *peek == Peek::No);
+    let is_moved = wanted.reader.as_ref().is_some_and(|(_, peek)| *peek == Peek::No);
     let is_paced = is_moved && is_pipe(out.fd());
     let next_seq = reader.next_seq();
     let cap = Cap::new(wanted.records_max, wanted.bytes_max);
@@ -64,14 +78,42 @@ pub fn print(store: &Store, wanted: &Wanted, out: Out) -> Result<Exit, Failure> 
         out,
         cap,
         cursor,
+        inbox,
+        counted: wanted.is_counted.then_some(0),
         is_moved,
         is_paced,
         block: Vec::new(),
+        runs: Vec::new(),
         next_seq,
         committed_at: Instant::now(),
+        is_owed: false,
         faults,
     }
     .run(watch)
+}
+
+/// The seq from which on what is sent to everybody is for this agent too: it was not there before it was registered.
+fn all_from(store: &Store, journal: &Journal, me: &str) -> Result<u64, Failure> {
+    match Registry::of(store).get(me) {
+        Ok(None) => Ok(0),
+        Ok(Some(agent)) => journal.first_since(agent.registered_at),
+        // Messages too many are better than an agent that cannot read any.
+        Err(failure) => {
+            exit::tell(NAME, &failure);
+            Ok(0)
+        }
+    }
+}
+
+fn open(store: &Store, name: &str, peek: Peek, inbox: Option<&Inbox>) -> Result<Cursor, Failure> {
+    let is_peek = peek == Peek::Yes;
+    let dir = if is_peek { store.cursors_place() } else { store.cursors_dir()? };
+    let Some(inbox) = inbox else { return Cursor::open(&dir, name, is_peek) };
+    Cursor::open(&dir, name, is_peek).map_err(|failure| match failure.exit {
+        Exit::No => Failure::no(format!("the inbox of {} is being read by another process", inbox.me()))
+            .hint(format!("end it (fuser {} tells its process)\nto look without having read:  --inbox --peek", dir.join(name).display())),
+        _ => failure,
+    })
 }
 
 /// The seq to begin at: all that is given narrows. 0 is the oldest record.
@@ -88,12 +130,16 @@ fn begin(journal: &Journal, from: From) -> Result<u64, Failure> {
 }
 
 /// One call at work.
-struct Session<'a> {
+struct Session {
     journal: Journal,
     reader: Reader,
     out: Out,
     cap: Cap,
-    cursor: Option<(Cursor, &'a str)>,
+    cursor: Option<(Cursor, String)>,
+    /// Only what is for one agent.
+    inbox: Option<Inbox>,
+    /// Nothing is printed but how many there were: so many till now.
+    counted: Option<u64>,
     /// The cursor is there to be moved.
     is_moved: bool,
     /// The user named the seq to begin at.
@@ -102,21 +148,25 @@ struct Session<'a> {
     is_paced: bool,
     /// The lines being written, where that is so.
     block: Vec<u8>,
+    /// Where what is printed stands in the block that was read.
+    runs: Vec<Run>,
     /// The first record that stdout has not taken, or has no claim to.
     next_seq: u64,
     committed_at: Instant,
+    /// Since the cursor was moved, something was printed or told; it is not only that others' records were passed over.
+    is_owed: bool,
     faults: Faults,
 }
 
-impl Session<'_> {
+impl Session {
     fn run(mut self, mut watch: Option<Watch>) -> Result<Exit, Failure> {
         // Any other place to begin was taken from the journal itself.
         let mut is_first = self.cursor.is_some() || self.is_seq_given;
         while !self.cap.is_reached() {
             let is_end = self.step()?;
             if is_end && !(is_first && self.is_beyond_the_end()?) {
-                self.commit()?;
-                let Some(watch) = &mut watch else { return Ok(self.faults.sum_up()) };
+                let Some(watch) = &mut watch else { break };
+                self.commit_if_worth_it()?;
                 if watch.wait(self.out.fd(), None)? == Woken::ReaderGone {
                     return Err(ndjson::reader_gone());
                 }
@@ -126,33 +176,58 @@ impl Session<'_> {
             is_first = false;
         }
         self.commit()?;
-        self.tell_remaining()?;
-        Ok(self.faults.sum_up())
+        if self.cap.is_reached() {
+            self.tell_remaining()?;
+        }
+        self.end()
+    }
+
+    /// The last words, and the status.
+    fn end(mut self) -> Result<Exit, Failure> {
+        let (Some(count), Some(inbox)) = (self.counted, &self.inbox) else { return Ok(self.faults.sum_up()) };
+        // An id needs no escapes.
+        self.out.line(format!("{{\"agent_id\":\"{}\",\"unread\":{count}}}", inbox.me()).as_bytes())?;
+        self.out.flush()?;
+        let exit = if count > 0 { Exit::Yes } else { Exit::No };
+        Ok(exit.max(self.faults.sum_up()))
     }
 
     /// Prints what comes next. True when there is nothing more now.
     fn step(&mut self) -> Result<bool, Failure> {
         match self.reader.next()? {
             Step::Lines { bytes, first_seq, count } => {
-                let length = self.cap.take(bytes, count);
-                self.next_seq = first_seq;
-                if self.is_paced {
+                self.runs.clear();
+                match &mut self.inbox {
+                    None => self.runs.push(Run { bytes: 0..bytes.len(), first_seq, count }),
+                    Some(inbox) => inbox.sift(bytes, first_seq, &mut self.runs, |seq, line, why| {
+                        self.faults.damaged(seq, line, why);
+                        self.is_owed = true;
+                    }),
+                }
+                let end_seq = self.cap.cut(bytes, &mut self.runs).unwrap_or(first_seq + count);
+                self.is_owed |= !self.runs.is_empty();
+                if let Some(counted) = &mut self.counted {
+                    *counted += self.runs.iter().map(|run| run.count).sum::<u64>();
+                } else if self.is_paced {
                     self.block.clear();
-                    self.block.extend_from_slice(&bytes[..length]);
+                    self.runs.iter().for_each(|run| self.block.extend_from_slice(&bytes[run.bytes.clone()]));
                     self.print_paced()?;
                 } else {
-                    self.out.lines(&bytes[..length])?;
-                    let printed = if length == bytes.len() { count } else { newlines(&bytes[..length]) };
+                    for run in &self.runs {
+                        self.out.lines(&bytes[run.bytes.clone()])?;
+                    }
                     // Each block at once: to find out that no more has come takes longer than the write.
                     self.out.flush()?;
-                    self.next_seq += printed;
                 }
+                self.next_seq = end_seq;
             }
             Step::Gap { from_seq, to_seq } => {
+                self.is_owed = true;
                 self.faults.gap(from_seq, to_seq, self.journal.bounds()?.oldest_seq > to_seq);
                 self.next_seq = to_seq + 1;
             }
             Step::Damaged { seq, bytes, why } => {
+                self.is_owed = true;
                 self.faults.damaged(seq, bytes, &why);
                 self.next_seq = self.reader.next_seq();
             }
@@ -164,16 +239,36 @@ impl Session<'_> {
     /// Writes the block in pieces that never block, so that a reader who takes his time does not keep the cursor behind what he took.
     fn print_paced(&mut self) -> Result<(), Failure> {
         let block = std::mem::take(&mut self.block);
+        let mut printed = 0;
         for piece in block.chunks(PIECE_BYTES) {
             while !wait_for_room(self.out.fd(), COMMIT_EVERY.saturating_sub(self.committed_at.elapsed()))? {
                 self.commit()?;
             }
             self.out.lines(piece)?;
             self.out.flush()?;
-            self.next_seq += newlines(piece);
+            printed += newlines(piece);
+            self.next_seq = self.seq_behind(printed);
         }
         self.block = block;
         Ok(())
+    }
+
+    /// The seq behind so many lines of the runs.
+    fn seq_behind(&self, mut lines: u64) -> u64 {
+        for run in &self.runs {
+            if lines <= run.count {
+                // Not one of the run: what was passed over before it may be passed over again.
+                return if lines == 0 { self.next_seq } else { run.first_seq + lines };
+            }
+            lines -= run.count;
+        }
+        self.next_seq
+    }
+
+    /// Moves the cursor at a pause; not for a few records of others alone, or each of them would cost every idle reader a write.
+    fn commit_if_worth_it(&mut self) -> Result<(), Failure> {
+        let committed = self.cursor.as_ref().and_then(|(cursor, _)| cursor.next_seq()).unwrap_or(1);
+        if self.is_owed || self.next_seq.saturating_sub(committed) >= PASSED_OVER_MAX { self.commit() } else { Ok(()) }
     }
 
     /// Moves the cursor over what stdout took.
@@ -183,7 +278,7 @@ impl Session<'_> {
                 self.reader.sync()?;
                 cursor.commit(self.next_seq)?;
             }
-            self.committed_at = Instant::now();
+            (self.committed_at, self.is_owed) = (Instant::now(), false);
         }
         Ok(())
     }
@@ -212,10 +307,18 @@ impl Session<'_> {
         );
         self.reader = self.journal.read_from(0)?;
         self.next_seq = self.reader.next_seq();
+        self.is_owed = true;
         Ok(true)
     }
 
-    fn tell_remaining(&self) -> Result<(), Failure> {
+    fn tell_remaining(&mut self) -> Result<(), Failure> {
+        if let Some(inbox) = &mut self.inbox {
+            let how = if self.is_moved { "call again" } else { "a larger cap shows them" };
+            if let Some(remain) = inbox.remain(&mut self.journal.read_from(self.next_seq)?)? {
+                say(NAME, &format!("{remain}: {how}"));
+            }
+            return Ok(());
+        }
         let remain = self.journal.bounds()?.next_seq.saturating_sub(self.next_seq);
         if remain > 0 {
             let next_seq = self.next_seq;

@@ -2,8 +2,8 @@
 //!
 //! [`journal`] prints records by their seqs, within a [`cap`], and remembers through a cursor what standard output took. [`files`]
 //! prints files, and [`follow`] follows them by [`name`], with the [`trail`] of those that were renamed; both read through [`source`].
-//! What must not wait for a slow reader goes out through a [`pipe`] in pieces. [`cli`] is the command line. Nothing here looks into a
-//! record.
+//! What must not wait for a slow reader goes out through a [`pipe`] in pieces. [`cli`] is the command line. Nothing here looks into a record but
+//! the [`inbox`], which finds the ones for one agent.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
@@ -11,6 +11,7 @@ pub mod cap;
 pub mod cli;
 pub mod files;
 pub mod follow;
+pub mod inbox;
 pub mod journal;
 pub mod name;
 pub mod pipe;
@@ -32,7 +33,7 @@ pub fn tail(request: Request) -> Result<Exit, Failure> {
     match request {
         Request::Journal { wanted, store } => {
             // Who waits, or remembers, needs a place for it; who only looks makes nothing.
-            let makes = wanted.is_followed || wanted.cursor.as_ref().is_some_and(|(_, peek)| *peek == Peek::No);
+            let makes = wanted.is_followed || wanted.reader.as_ref().is_some_and(|(_, peek)| *peek == Peek::No);
             let store = if makes { Store::open(store.as_deref()) } else { Store::look(store.as_deref()) };
             journal::print(&store?, &wanted, out)
         }

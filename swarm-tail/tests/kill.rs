@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use support::{Following, Place, drafts, seq};
+use support::{Dice, Following, Place, drafts, seq};
 
 /// What one life of the follower printed: the seqs of its whole lines.
 type Life = Vec<u64>;
@@ -43,18 +43,6 @@ fn the_checker_finds_what_a_cursor_that_moves_too_early_would_lose() {
     assert!(check(&[vec![1, 3]], 3).is_err());
     assert!(check(&[vec![1, 2, 2, 3]], 3).is_err());
     assert!(check(&[vec![1, 2, 4, 3]], 4).is_err());
-}
-
-/// Small numbers that look random and are the same in every run (xorshift).
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
-    }
 }
 
 /// Ends the writer, also when an assertion fails: else the test would wait for it for ever.

@@ -3,12 +3,16 @@
 //!
 //! A document's examples run in one shell, one after the other, in a directory and a store of their own. Each must end with
 //! status 0; one that is meant to show another shows it: `; echo $?`. (The trycmd crate knows no shell, and pipes are our point.)
+//!
+//! They have a tmux of their own, and stand-ins for `claude` and `codex`, which print what they are told. Who types is slower than a program
+//! that starts, or that prints what was typed: so is this.
 
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -61,12 +65,17 @@ pub fn failures(examples: &[Example], programs: &Path) -> io::Result<Vec<String>
     let dir = tempfile::tempdir()?;
     let home = dir.path().join("project");
     fs::create_dir(&home)?;
-    let mut script = String::new();
+    let mut script = String::from(SLOW);
     for (n, example) in examples.iter().enumerate() {
-        script += &format!("{{ {}\n}} >\"$OUT/{n}.out\" 2>&1\necho $? >\"$OUT/{n}.status\"\n", example.command);
+        let before = if example.command.contains("tmux capture-pane") { "shown\n" } else { "" };
+        let after = if example.command.contains("tmux new-session") { "started\n" } else { "" };
+        script += &format!("{before}{{ {}\n}} >\"$OUT/{n}.out\" 2>&1\necho $? >\"$OUT/{n}.status\"\n{after}", example.command);
     }
+    let stand_ins = stand_ins(dir.path())?;
     fs::write(dir.path().join("script"), script)?;
     let mut path = OsString::from(programs);
+    path.push(":");
+    path.push(stand_ins);
     path.push(":");
     path.push(std::env::var_os("PATH").unwrap_or_default());
     let mut shell = Command::new("sh")
@@ -76,7 +85,11 @@ pub fn failures(examples: &[Example], programs: &Path) -> io::Result<Vec<String>
         .stdout(Stdio::null())
         .stderr(fs::File::create(dir.path().join("shell"))?)
         .env_remove("SWARM_AGENT")
+        .env_remove("TMUX")
         .env_remove("TMUX_PANE")
+        .env("TMUX_TMPDIR", dir.path())
+        // Like most users' it makes way for the one program that it is to run. (dash stays, and then the pane runs a shell.)
+        .env("SHELL", on_path("bash").ok_or_else(|| io::Error::other("no bash"))?)
         .env("SWARM_STORE", home.join(".swarm"))
         .env("HOME", &home)
         .env("OUT", dir.path())
@@ -98,6 +111,7 @@ pub fn failures(examples: &[Example], programs: &Path) -> io::Result<Vec<String>
     // Nothing left to end is fine.
     let _ = nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL);
     shell.wait()?;
+    end_tmux(dir.path());
 
     let mut failures = Vec::new();
     for (n, example) in examples.iter().enumerate() {
@@ -115,6 +129,44 @@ pub fn failures(examples: &[Example], programs: &Path) -> io::Result<Vec<String>
         failures.push(format!("line {line}: $ {command}\n{what}\n--- as written\n{expected}--- as printed\n{printed}"));
     }
     Ok(failures)
+}
+
+/// Waits until the programs in all panes have begun; until what they show changes no more.
+const SLOW: &str = r#"
+started() { while tmux list-panes -a -F '#{pane_current_command}' | grep -qx sh; do sleep 0.02; done; }
+screens() { for pane in $(tmux list-panes -a -F '#{pane_id}'); do tmux capture-pane -p -t $pane; done; }
+shown() { now=$(screens); was=; until [ "x$was" = "x$now" ]; do was=$now; sleep 0.2; now=$(screens); done; }
+"#;
+
+/// Agent CLIs that print what they are told, in a directory for the path. They are awk under another name.
+fn stand_ins(dir: &Path) -> io::Result<PathBuf> {
+    let (bin, real) = (dir.join("bin"), dir.join("real"));
+    let awk = on_path("awk").ok_or_else(|| io::Error::other("no awk"))?;
+    for dir in [&bin, &real] {
+        fs::create_dir(dir)?;
+    }
+    for name in ["claude", "codex"] {
+        symlink(&awk, real.join(name))?;
+        let script = format!("#!/bin/sh\nstty -echo\nexec '{}' '{{ print; fflush() }}'\n", real.join(name).display());
+        fs::write(bin.join(name), script)?;
+        fs::set_permissions(bin.join(name), Permissions::from_mode(0o755))?;
+    }
+    Ok(bin)
+}
+
+/// Where a program is, behind all links.
+fn on_path(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).find_map(|dir| fs::canonicalize(dir.join(name)).ok())
+}
+
+/// Ends the tmux servers whose sockets are below this directory.
+fn end_tmux(dir: &Path) {
+    let sockets = fs::read_dir(dir.join(format!("tmux-{}", nix::unistd::getuid())));
+    for socket in sockets.into_iter().flatten().flatten() {
+        // One that has ended by itself is fine.
+        let _ = Command::new("tmux").arg("-S").arg(socket.path()).arg("kill-server").stderr(Stdio::null()).status();
+    }
 }
 
 /// Whether this was printed, by the rules above. Empty lines at the end do not count.

@@ -18,6 +18,7 @@ pub fn programs() -> Vec<Command> {
         command::of(&swarm_filter::cli::TOOL),
         command::of(&swarm_ratelimit::cli::TOOL),
         swarm_lock::cli::command(),
+        swarm_agents::cli::command(),
     ]
 }
 

@@ -10,13 +10,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use swarm_common::config::Tmux;
 use swarm_common::exit::{self, Failure};
 use swarm_common::text;
 
 use super::server::{Address, Source};
-
-/// The program.
-const TMUX: &str = "tmux";
 
 /// A thousand panes are some 200 KiB.
 const OUTPUT_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -87,11 +85,11 @@ impl Trouble {
 ///
 /// # Errors
 /// The trouble.
-pub fn ask(socket: &Path, arguments: &[&str], limit: Duration) -> Result<Vec<u8>, Trouble> {
-    let mut tmux = Command::new(TMUX);
+pub fn ask(tmux: &Tmux, socket: &Path, arguments: &[&str]) -> Result<Vec<u8>, Trouble> {
+    let mut call = Command::new(&tmux.program);
     // -u: without it, and without a UTF-8 locale, what is no ASCII would come as '_'.
-    tmux.arg("-u").arg("-S").arg(socket).args(arguments).env_remove("TMUX").env_remove("TMUX_PANE");
-    let (status, output, words) = bounded(&mut tmux, limit)?;
+    call.arg("-u").arg("-S").arg(socket).args(arguments).env_remove("TMUX").env_remove("TMUX_PANE");
+    let (status, output, words) = bounded(&mut call, tmux.timeout)?;
     if status.success() { Ok(output) } else { Err(reason(socket, &words)) }
 }
 
@@ -99,8 +97,8 @@ pub fn ask(socket: &Path, arguments: &[&str], limit: Duration) -> Result<Vec<u8>
 ///
 /// # Errors
 /// The trouble.
-pub fn version(limit: Duration) -> Result<String, Trouble> {
-    let (status, output, words) = bounded(Command::new(TMUX).arg("-V"), limit)?;
+pub fn version(tmux: &Tmux) -> Result<String, Trouble> {
+    let (status, output, words) = bounded(Command::new(&tmux.program).arg("-V"), tmux.timeout)?;
     let said = String::from_utf8_lossy(if status.success() { &output } else { &words }).trim().to_string();
     if status.success() { Ok(said.strip_prefix("tmux ").unwrap_or(&said).to_string()) } else { Err(Trouble::Failed(said)) }
 }

@@ -3,12 +3,3 @@
 pub mod call;
 pub mod query;
 pub mod server;
-
-use std::time::Duration;
-
-use swarm_common::store::Store;
-
-/// How long a server is waited for.
-pub fn limit(_store: &Store) -> Duration {
-    Duration::from_millis(2_000)
-}

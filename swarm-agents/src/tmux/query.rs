@@ -3,8 +3,8 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
+use swarm_common::config::Tmux;
 use swarm_common::message::Ids;
 use swarm_common::registry::{Pane, Server, is_pane_id};
 
@@ -79,11 +79,11 @@ impl Shown {
 ///
 /// # Errors
 /// The trouble.
-pub fn panes(socket: &Path, limit: Duration) -> Result<Vec<Shown>, Trouble> {
+pub fn panes(tmux: &Tmux, socket: &Path) -> Result<Vec<Shown>, Trouble> {
     // A new id each time: whatever a pane's program calls itself, it does not begin a field.
     let mark = Ids::default().make();
     let format = FIELDS.map(|field| format!("{mark}#{{{field}}}")).concat() + &mark;
-    let answer = call::ask(socket, &["list-panes", "-a", "-F", &format], limit)?;
+    let answer = call::ask(tmux, socket, &["list-panes", "-a", "-F", &format])?;
     let mut panes = parse(&answer, mark.as_bytes()).ok_or_else(|| Trouble::Failed("an answer that is not understood".into()))?;
     for pane in &mut panes {
         // Started as `tmux -S name`, it calls its socket so.
@@ -101,8 +101,8 @@ pub fn panes(socket: &Path, limit: Duration) -> Result<Vec<Shown>, Trouble> {
 ///
 /// # Errors
 /// The trouble.
-pub fn pane(socket: &Path, id: &str, limit: Duration) -> Result<Option<Shown>, Trouble> {
-    Ok(panes(socket, limit)?.into_iter().find(|pane| pane.id == id))
+pub fn pane(tmux: &Tmux, socket: &Path, id: &str) -> Result<Option<Shown>, Trouble> {
+    Ok(panes(tmux, socket)?.into_iter().find(|pane| pane.id == id))
 }
 
 fn number(id: &str) -> u64 {

@@ -26,6 +26,7 @@ impl Place {
         for dir in [".swarm", "bin", "tmux"] {
             fs::create_dir(place.path(dir)).unwrap();
         }
+        fs::set_permissions(place.path(".swarm"), fs::Permissions::from_mode(0o700)).unwrap();
         // What it says tells that it runs, so that a test need not guess when it was started. No script: a pane that runs a script runs a shell.
         let cat = program("cat");
         fs::write(place.path("ready"), "ready ").unwrap();
@@ -119,6 +120,11 @@ impl Server<'_> {
     /// The same, of a program in the place's `bin`.
     pub fn agent(&self, name: &str) -> String {
         self.run(&[&self.place.text(&format!("bin/{name}")), &self.place.text("ready"), "-"])
+    }
+
+    /// Starts it, with a pane that is nobody's.
+    pub fn tmux_start(&self) {
+        self.run(&["sh", "-c", "echo ready; exec cat"]);
     }
 
     /// Waits until a pane shows a text.

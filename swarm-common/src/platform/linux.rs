@@ -24,6 +24,7 @@ use nix::unistd::{Pid, getppid, read};
 
 pub(super) use processes::{arguments, process_start, processes};
 
+use super::FileSystem;
 use super::signals::Caught;
 use super::watch::{Change, Drained, NameChange};
 
@@ -389,9 +390,44 @@ fn unwatchable(path: &Path, error: Errno) -> String {
     format!("{} cannot be watched: {}", path.display(), error.desc())
 }
 
+/// The others that a store may well lie on.
+const LOCAL: [(u64, &str); 9] = [
+    (0xef53, "ext4"),
+    (0x5846_5342, "XFS"),
+    (0x9123_683e, "Btrfs"),
+    (0x0102_1994, "tmpfs"),
+    (0x794c_7630, "overlay"),
+    (0x2fc1_2fc1, "ZFS"),
+    (0xf2f5_2010, "F2FS"),
+    (0xca45_1a4e, "bcachefs"),
+    (0x8584_58f6, "ramfs"),
+];
+
+fn kind(stat: Statfs) -> u64 {
+    stat.filesystem_type().0 as u64 & 0xffff_ffff
+}
+
+/// The file system that a path is on.
+///
+/// # Errors
+/// What statfs(2) answers.
+pub fn file_system(path: &Path) -> io::Result<FileSystem> {
+    let kind = kind(statfs(path)?);
+    let named = |list: &[(u64, &str)]| list.iter().find(|(magic, _)| *magic == kind).map(|(_, name)| (*name).to_string());
+    let shared = named(&SHARED);
+    let is_shared = shared.is_some();
+    Ok(FileSystem { name: shared.or_else(|| named(&LOCAL)).unwrap_or_else(|| format!("{kind:#x}")), is_shared })
+}
+
+/// How many files and how many sets of files one user may watch.
+pub fn watch_limits() -> Option<(u64, u64)> {
+    let limit = |name: &str| fs::read_to_string(format!("/proc/sys/fs/inotify/{name}")).ok()?.trim().parse().ok();
+    limit("max_user_watches").zip(limit("max_user_instances"))
+}
+
 /// Refuses a path on a file system that others change too.
 fn refuse_shared(path: &Path, stat: nix::Result<Statfs>) -> Result<(), String> {
-    let kind = stat.map_or(0, |stat| stat.filesystem_type().0 as u64 & 0xffff_ffff);
+    let kind = stat.map_or(0, kind);
     match SHARED.iter().find(|(magic, _)| *magic == kind) {
         Some((_, name)) => Err(format!("{} is on {name}, where changes made elsewhere are not told", path.display())),
         None => Ok(()),

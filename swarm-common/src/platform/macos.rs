@@ -16,10 +16,12 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::Signal;
+use nix::sys::statfs::statfs;
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{getpgrp, getppid, tcgetpgrp};
 use signal_hook::{flag, low_level};
 
+use super::FileSystem;
 use super::signals::Caught;
 use super::table::Row;
 use super::watch::{Drained, NameChange};
@@ -39,6 +41,21 @@ pub fn sync_data(file: &File) -> io::Result<()> {
         Err(Errno::ENOTSUP | Errno::EINVAL | Errno::ENOTTY) => Ok(nix::unistd::fsync(file)?),
         done => Ok(done.map(|_| ())?),
     }
+}
+
+/// The file system that a path is on.
+///
+/// # Errors
+/// What statfs(2) answers.
+pub fn file_system(path: &Path) -> io::Result<FileSystem> {
+    let name = statfs(path)?.filesystem_type_name().to_string();
+    let is_shared = ["nfs", "smbfs", "afpfs", "webdav", "macfuse", "osxfuse"].contains(&name.as_str());
+    Ok(FileSystem { name, is_shared })
+}
+
+/// Nothing can be watched.
+pub fn watch_limits() -> Option<(u64, u64)> {
+    None
 }
 
 /// A pipe here grows by itself.

@@ -18,7 +18,8 @@ use macos as system;
 pub use process::{Life, Process};
 pub use signals::{Caught, Signals};
 pub use system::{
-    DirMark, Mark, boot_id, boottime, descriptor, end_with_parent, exchange, own_program, reserve, stopped, sync_data, widen_pipe,
+    DirMark, Mark, boot_id, boottime, descriptor, end_with_parent, exchange, file_system, own_program, reserve, stopped, sync_data,
+    watch_limits, widen_pipe,
 };
 pub use table::{Processes, Row};
 pub use watch::{Change, NameChange, Watch, Woken};
@@ -30,6 +31,15 @@ use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
+
+/// What a path is on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileSystem {
+    /// What it is called; a number where it has no well-known name.
+    pub name: String,
+    /// Other machines may change it too, and then nobody is told here.
+    pub is_shared: bool,
+}
 
 /// Puts a directory's entries on disk: what was created in it is found again after a power cut.
 ///

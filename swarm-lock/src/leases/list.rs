@@ -2,24 +2,30 @@
 
 use swarm_common::exit::Failure;
 use swarm_common::identity;
+use swarm_common::json::Scanner;
 
 use super::Leases;
 use crate::conflict;
-use crate::lease::{Line, Row, Standing};
+use crate::lease::{self, Line, Row, Standing};
 use crate::pattern::Pattern;
 use crate::table::queue::Waiter;
-
-/// The shortest line of a lease, about.
-const LINE_BYTES_MIN: usize = 160;
 
 /// A grant as it lies in the table.
 pub struct Listed<'a> {
     /// Its lines: one for each directory that it has something in.
-    pub rows: &'a [&'a Row<'a>],
+    pub rows: &'a [Row<'a>],
     /// Whether all of it is in force.
     pub standing: Standing,
     /// How many wait for something of it.
     pub waiters: usize,
+}
+
+/// A line, to be read when its turn comes: to fill the room that ten thousand read ones take would cost more than to read a token twice.
+struct Found<'a> {
+    token: u64,
+    /// The file that it lies in.
+    name: &'a str,
+    line: &'a [u8],
 }
 
 impl Leases {
@@ -50,34 +56,43 @@ impl Leases {
         if is_partial {
             names = view.all()?;
         }
-        // No line is shorter. What is too much is room that nobody touches.
-        let mut lines: Vec<Option<Line<'_>>> = Vec::with_capacity(names.iter().map(|name| view.bytes(name).len() / LINE_BYTES_MIN).sum());
+        let mut scanner = Scanner::new();
+        let mut tell = |name: &str, line: Option<Line<'_>>| match line {
+            Some(Line::Damaged(aside)) => note(&format!("what {} held is not known: see 'swarm-lock sweep --damaged'", aside.text())),
+            _ => note(&format!("{}: a line that cannot be read", view.dir().join("held").join(name).display())),
+        };
+        let mut found: Vec<Found<'_>> = Vec::new();
         for name in &names {
-            let start = lines.len();
-            lines.extend(view.rows(name));
-            for line in &lines[start..] {
-                match line {
-                    Some(Line::Lease(_)) => {}
-                    Some(Line::Damaged(aside)) => {
-                        note(&format!("what {} held is not known: see 'swarm-lock sweep --damaged'", aside.text()))
-                    }
-                    None => note(&format!("{}: a line that cannot be read", view.dir().join("held").join(name).display())),
+            for line in view.lines(name) {
+                match lease::token(line, &mut scanner) {
+                    Some(token) => found.push(Found { token, name, line }),
+                    None => tell(name, lease::parse(line, &mut scanner)),
                 }
             }
         }
-        let mut rows: Vec<&Row<'_>> = lines.iter().flatten().filter_map(Line::lease).collect();
-        rows.sort_by_key(|row| row.token);
-        for rows in rows.chunk_by(|one, two| one.token == two.token).filter(|rows| rows.iter().any(|row| touches(row))) {
+        found.sort_by_key(|found| found.token);
+        let mut rows: Vec<Row<'_>> = Vec::new();
+        for found in found.chunk_by(|one, two| one.token == two.token) {
+            rows.clear();
+            for Found { name, line, .. } in found {
+                match lease::parse(line, &mut scanner) {
+                    Some(Line::Lease(row)) => rows.push(row),
+                    line => tell(name, line),
+                }
+            }
+            if !rows.iter().any(touches) {
+                continue;
+            }
             let standings = rows.iter().map(|row| row.standing(&view.clock));
             let standing = standings.reduce(|one, two| if one == Standing::Alive { two } else { one }).unwrap_or(Standing::Alive);
-            let waiting = waiters.iter().filter(|waiter| waits_for(waiter, rows) && waiter.is_alive()).count();
-            each(&Listed { rows, standing, waiters: waiting })?;
+            let waiting = waiters.iter().filter(|waiter| waits_for(waiter, &rows) && waiter.is_alive()).count();
+            each(&Listed { rows: &rows, standing, waiters: waiting })?;
         }
         Ok(())
     }
 }
 
-fn waits_for(waiter: &Waiter, rows: &[&Row<'_>]) -> bool {
+fn waits_for(waiter: &Waiter, rows: &[Row<'_>]) -> bool {
     rows.iter().any(|row| {
         !identity::is_same(&waiter.agent_id, &row.agent_id.text())
             && !waiter.mode.agrees(row.mode)

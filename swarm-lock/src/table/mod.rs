@@ -30,20 +30,18 @@
 
 pub mod agent;
 pub mod ended;
+mod held;
 pub mod name;
 pub mod queue;
 pub mod token;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use nix::errno::Errno;
-use nix::fcntl::OFlag;
-use nix::sys::stat::Mode;
 use swarm_common::exit::{self, Failure};
 use swarm_common::files;
 use swarm_common::json::Scanner;
@@ -52,14 +50,8 @@ use swarm_common::platform;
 use crate::clock::Clock;
 use crate::lease::{self, Line};
 use crate::pattern::{Pattern, ROOT};
-use crate::table::name::Names;
+use crate::table::held::Held;
 use crate::table::queue::Waiter;
-
-/// Read at once.
-const READ_BYTES: usize = 16_384;
-
-/// What an entry that is no file is read as: a line that is none.
-const NO_FILE: &[u8] = b"no file\n";
 
 /// The table in one directory.
 #[derive(Clone, Debug)]
@@ -72,15 +64,9 @@ pub struct View {
     dir: PathBuf,
     /// The moment at which all of it is judged.
     pub clock: Clock,
-    /// What was read of `held/`; none where there is no such file.
-    files: HashMap<String, Option<Vec<u8>>>,
-    /// The names in `held/`.
-    names: Option<Rc<Names>>,
+    held: Held,
     /// Those who wait.
     waiters: Option<Rc<[Waiter]>>,
-    is_staged: bool,
-    /// What is read goes through this.
-    room: Vec<u8>,
     _lock: Option<File>,
 }
 
@@ -131,9 +117,9 @@ impl Table {
             lock => lock.map_err(failed)?,
         };
         let mut view = View::new(&self.dir, Some(lock)).map_err(failed)?;
-        if view.is_staged {
+        if view.held.is_staged {
             carry_out(&self.dir).map_err(failed)?;
-            view.is_staged = false;
+            view.held.is_staged = false;
         }
         Ok(Writer { view })
     }
@@ -149,16 +135,7 @@ impl View {
         let is_staged = dir.join("staged").symlink_metadata().is_ok();
         // The clock under the lock: who gets it later sees a later time.
         let clock = Clock::read().map_err(|failure| io::Error::other(failure.what))?;
-        Ok(View {
-            dir: dir.to_path_buf(),
-            clock,
-            files: HashMap::new(),
-            names: None,
-            waiters: None,
-            is_staged,
-            room: Vec::new(),
-            _lock: lock,
-        })
+        Ok(View { dir: dir.to_path_buf(), clock, held: Held::new(dir, is_staged), waiters: None, _lock: lock })
     }
 
     /// The table's directory.
@@ -183,7 +160,7 @@ impl View {
                 near.insert(name);
             }
             // Its own file is there, so there may be some below.
-            let names = self.names()?;
+            let names = self.held.names()?;
             for name in names.below(reach) {
                 if self.load(name)? {
                     near.insert(name.clone());
@@ -198,7 +175,7 @@ impl View {
     /// # Errors
     /// Status 3 when one cannot be read.
     pub fn all(&mut self) -> Result<Vec<String>, Failure> {
-        let names = self.names()?;
+        let names = self.held.names()?;
         for name in &names.all {
             self.load(name)?;
         }
@@ -207,7 +184,7 @@ impl View {
 
     /// All of a file; nothing of one that was not read.
     pub fn bytes(&self, name: &str) -> &[u8] {
-        self.files.get(name).and_then(Option::as_deref).unwrap_or_default()
+        self.held.bytes(name)
     }
 
     /// A file's lines; none of one that was not read.
@@ -226,13 +203,7 @@ impl View {
     /// # Errors
     /// Status 3 when it cannot be read.
     pub fn load(&mut self, name: &str) -> Result<bool, Failure> {
-        if let Some(file) = self.files.get(name) {
-            return Ok(file.is_some());
-        }
-        let bytes = read_one(&self.dir, self.is_staged, name, &mut self.room)?;
-        let is_there = bytes.is_some();
-        self.files.insert(name.to_string(), bytes);
-        Ok(is_there)
+        self.held.load(name)
     }
 
     /// Those who wait, in their order, the dead among them.
@@ -245,18 +216,6 @@ impl View {
         }
         let waiters = queue::list(&self.dir).map_err(|error| failed("read who waits", &self.dir, &error))?;
         Ok(self.waiters.insert(waiters.into()).clone())
-    }
-
-    /// In their order.
-    fn names(&mut self) -> Result<Rc<Names>, Failure> {
-        if let Some(names) = &self.names {
-            return Ok(names.clone());
-        }
-        let mut names = list(&self.dir.join("held"))?;
-        if self.is_staged {
-            names.extend(list(&self.dir.join("staged"))?);
-        }
-        Ok(self.names.insert(Names::of(names).into()).clone())
     }
 }
 
@@ -289,7 +248,7 @@ impl Writer {
     fn set_one_aside(&mut self, name: &str, note: &mut dyn FnMut(&str)) -> Result<(), Failure> {
         let dir = self.view.dir.clone();
         let aside = dir.join("damaged");
-        let kept = self.view.files.get(name).cloned().flatten().unwrap_or_default();
+        let kept = self.view.bytes(name).to_vec();
         let copy = || -> io::Result<String> {
             files::create_dir(&aside)?;
             for n in 1.. {
@@ -318,7 +277,7 @@ impl Writer {
         let root = name::of("");
         if name != root && name::dir_of(name).is_none() {
             self.view.load(&root)?;
-            let mut bytes = self.view.files.get(&root).cloned().flatten().unwrap_or_default();
+            let mut bytes = self.view.bytes(&root).to_vec();
             bytes.extend_from_slice(&marker);
             changes.push(Change { name: root, bytes });
         } else {
@@ -352,8 +311,7 @@ impl Writer {
             });
         }
         for Change { name, bytes } in changes {
-            self.view.names = None;
-            self.view.files.insert(name, Some(bytes));
+            self.view.held.set(name, Some(&bytes));
         }
         Ok(())
     }
@@ -413,8 +371,7 @@ impl Writer {
                 created => created,
             };
             created.map_err(|error| failed("change the leases", &self.view.dir, &error))?;
-            self.view.files.insert(name, Some(Vec::new()));
-            self.view.names = None;
+            self.view.held.set(name, Some(&[]));
         }
         Ok(())
     }
@@ -439,9 +396,8 @@ impl Writer {
             }
             let path = self.view.dir.join("held").join(&name);
             fs::remove_file(&path).map_err(|error| failed("sweep the leases", &self.view.dir, &error))?;
-            self.view.files.insert(name, None);
+            self.view.held.set(name, None);
         }
-        self.view.names = None;
         Ok(())
     }
 }
@@ -473,70 +429,6 @@ fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     let ends = memchr::memchr_iter(b'\n', bytes).chain([bytes.len()]);
     let lines = ends.scan(0, |start, end| Some(&bytes[std::mem::replace(start, end + 1)..end]));
     lines.filter(|line| line.iter().any(|&byte| byte != 0))
-}
-
-/// Reads a file of `held/`, or of `staged/`, where it is on its way.
-fn read_one(dir: &Path, is_staged: bool, name: &str, room: &mut Vec<u8>) -> Result<Option<Vec<u8>>, Failure> {
-    let staged = if is_staged { read(&dir.join("staged").join(name), room) } else { Ok(None) };
-    let held = dir.join("held").join(name);
-    let bytes = match staged {
-        Ok(None) => read(&held, room),
-        staged => staged,
-    };
-    // A directory, a named pipe: as a file that makes no sense. What it stands for is not known.
-    let bytes = match bytes {
-        Err(_) if held.symlink_metadata().is_ok_and(|meta| !meta.is_file()) => Ok(Some(NO_FILE.to_vec())),
-        bytes => bytes,
-    };
-    bytes.map_err(|error| Failure::io(format_args!("read the leases in {}", held.display()), &error))
-}
-
-/// Reads a file, through `room`, which is kept: room of its own for each would be touched and thrown away.
-fn read(path: &Path, room: &mut Vec<u8>) -> io::Result<Option<Vec<u8>>> {
-    // Opened as the system has it: std asks for O_CLOEXEC twice with musl, and a long list is as fast as its files are opened.
-    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
-    let mut file = match nix::fcntl::open(path, flags, Mode::empty()) {
-        Ok(file) => File::from(file),
-        Err(Errno::ENOENT) => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
-    if room.is_empty() {
-        room.resize(READ_BYTES, 0);
-    }
-    let mut len = 0;
-    loop {
-        match file.read(&mut room[len..]) {
-            Ok(n) => len += n,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
-        }
-        if len < room.len() {
-            // Under the lock, a read that brings less than there is room for has found the end. Only a file brings anything, or what somebody
-            // writes into a named pipe, which makes no sense either.
-            let is_file = len > 0 || file.metadata()?.is_file();
-            return if is_file { Ok(Some(room[..len].to_vec())) } else { Err(io::Error::other("it is no regular file")) };
-        }
-        room.resize(2 * len, 0);
-    }
-}
-
-fn list(dir: &Path) -> Result<Vec<String>, Failure> {
-    let failed = |error: io::Error| Failure::io(format_args!("list the leases in {}", dir.display()), &error);
-    let entries = match fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(failed(error)),
-    };
-    let mut names = Vec::new();
-    for entry in entries {
-        // A name that is none of ours is not UTF-8 either, or has another ending.
-        if let Ok(name) = entry.map_err(failed)?.file_name().into_string()
-            && name::may_be_within(&name, "")
-        {
-            names.push(name);
-        }
-    }
-    Ok(names)
 }
 
 /// Writes a file that is in nobody's way; under the lock, so that the name is nobody else's. Over what was there, and not into an empty file:

@@ -19,7 +19,7 @@ pub const DEADLINE: Duration = Duration::from_secs(60);
 /// The binary, with nothing of the caller's swarm in its environment.
 pub fn tail(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_swarm-tail"));
-    command.args(args).env_remove("SWARM_STORE").env_remove("SWARM_AGENT").env_remove("TMUX_PANE").env("TZ", "UTC");
+    command.args(args).env_remove("SWARM_STORE").env_remove("SWARM_AGENT").env_remove("TMUX").env_remove("TMUX_PANE").env("TZ", "UTC");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
@@ -241,4 +241,16 @@ pub fn collect(out: ChildStdout) -> mpsc::Receiver<Vec<u8>> {
 pub fn append(path: &Path, text: &str) {
     let mut file = fs::OpenOptions::new().append(true).create(true).open(path).unwrap();
     std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
+}
+
+/// Small numbers that look random and are the same in every run (xorshift).
+pub struct Dice(pub u64);
+
+impl Dice {
+    pub fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % limit
+    }
 }

@@ -1,16 +1,13 @@
 //! What the tests of several programs share: the programs, built as the tests are, and a store of one's own.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
-use std::{fs, thread};
 
 use serde_json::Value;
 use swarm_tests::programs;
-
-/// Long enough for a loaded machine; a test that needs it has failed.
-#[allow(dead_code)]
-pub const DEADLINE: Duration = Duration::from_secs(60);
+#[allow(unused_imports)]
+pub use swarm_tests::wait::{DEADLINE, until};
 
 /// A program of the workspace, with nothing of the caller's swarm in its environment.
 #[allow(dead_code)]
@@ -54,14 +51,4 @@ pub fn stored(store: &Path) -> (Vec<Value>, usize) {
         records.extend(text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{error}: {line}"))));
     }
     (records, segments.len())
-}
-
-/// Waits until it holds; fails when it does not within the deadline.
-#[allow(dead_code)]
-pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let end = Instant::now() + DEADLINE;
-    while !holds() {
-        assert!(Instant::now() < end, "not in time: {what}");
-        thread::sleep(Duration::from_millis(2));
-    }
 }

@@ -1,8 +1,8 @@
 //! The front of a canonical record (DESIGN 2), read without the scanner: `{"seq":1,"msg_id":"..","timestamp":"..",...`. Most lines of a
-//! journal are dropped by what stands there, so it is the hot path. Where a line is written in any other way it says nothing, and
-//! the scanner looks; where it says something, the scanner would have said the same (`fuzz/` and a property test compare them).
+//! journal are dropped by what stands there, so it is the hot path of those who select. Where a line is written in any other way it says
+//! nothing, and the scanner looks; where it says something, the scanner would have said the same (those who use it compare them in tests).
 
-use swarm_common::json::{is_plain, skip_plain};
+use super::{is_plain, skip_plain};
 
 /// How far a line was read.
 pub struct Front<'a> {
