@@ -11,13 +11,12 @@ use std::time::{Duration, Instant};
 use swarm_common::config::Typing;
 use swarm_common::platform::Life;
 
-use super::block::Block;
 use super::client::{Client, Heard};
 use super::control::Said;
 use super::guard::{self, Target};
 use super::orphan;
 use super::outcome::{Outcome, Why, Word, why};
-use super::pane_lock::{PaneLock, PaneLocks};
+use super::pane_lock::PaneLocks;
 use super::screen::{Cursor, Screen};
 use super::settings::Settings;
 use super::texts::TextFile;
