@@ -29,7 +29,7 @@ test: ## Run all tests; what they need is installed, or named
 	cargo test --workspace --locked
 
 bench: ## Measure against what else people use; results go to bench/runs
-	@.ci/need cc jq
+	@.ci/need cc jq tmux
 	bench/run
 
 lint: ## Format, clippy, documentation, the macOS build, shell scripts
