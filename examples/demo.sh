@@ -52,15 +52,15 @@ run "$panes"
 
 say 'They are found by what runs in them, and registered. I am none of them: I read my inbox myself.'
 run 'swarm-agents discover -L demo --register | jq -c "{agent_id, kind, pane, registered}"'
-run 'swarm-agents register lead --route inbox'
+run 'swarm-agents register lead --route inbox | jq -c "{event, agent_id, route}"'
 
 say 'A question for agent-1. It is on disk before the answer comes, and then in the pane: delivered.'
-run "swarm-send --as lead --to agent-1 --type question --ack 'Which schema does auth use?'"
+run "swarm-send --as lead --to agent-1 --type question --ack 'Which schema does auth use?' | jq -c '{seq, outcomes}'"
 question=$(newest question)
 until_shown 'screen %1' '| Which schema'
 run 'tmux -L demo capture-pane -p -t %1 | sed "/^$/d"'
 
-say 'The shell too is made an agent. What is said to everybody is typed to those who can take it, and never at a prompt, where it would be run.'
+say 'The shell is made an agent too. Everybody is told; but nothing is typed at a prompt, where it would be run.'
 run 'swarm-agents register shell-1 -L demo --pane %2 | jq -c [.agent_id,.pane]'
 run "swarm-send --as lead --to @all --thread auth 'Please run: rm -rf build' | jq -c '.outcomes[]'"
 until_shown 'screen %0' '| Please run'

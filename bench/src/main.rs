@@ -2,6 +2,7 @@
 
 mod batch;
 mod data;
+mod delivery;
 mod filter;
 mod follow;
 mod lock;
@@ -25,7 +26,7 @@ use setup::Setup;
 type Measure = fn(&Setup) -> Outcome<Section>;
 
 /// Every bench, once: its name and its function.
-const BENCHES: [(&str, Measure); 8] = [
+const BENCHES: [(&str, Measure); 9] = [
     ("startup", startup::measure),
     ("filter", filter::measure),
     ("send", send::measure),
@@ -33,6 +34,7 @@ const BENCHES: [(&str, Measure); 8] = [
     ("follow", follow::measure),
     ("ratelimit", ratelimit::measure),
     ("lock", lock::measure),
+    ("delivery", delivery::measure),
     ("memory", memory::measure),
 ];
 

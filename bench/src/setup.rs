@@ -11,7 +11,7 @@ use crate::process::{Outcome, fresh};
 
 /// The rivals whose versions are kept with the figures.
 const RIVALS: [&str; 6] = ["rg", "jq", "jaq", "flock", "tail", "cat"];
-const TOOLS: [&str; 5] = ["swarm-send", "swarm-tail", "swarm-filter", "swarm-ratelimit", "swarm-lock"];
+const TOOLS: [&str; 6] = ["swarm-send", "swarm-tail", "swarm-filter", "swarm-ratelimit", "swarm-lock", "swarm-agents"];
 
 pub struct Setup {
     /// Small sizes, few rounds: shows that a bench works, measures nothing worth keeping.
@@ -75,6 +75,7 @@ impl Setup {
                 let name = path.file_name()?.to_string_lossy().into_owned();
                 Some((name, json!(first_line(Command::new(&path).arg("--version"))?)))
             })
+            .chain(self.rival("tmux").and_then(|path| Some(("tmux".to_string(), json!(first_line(Command::new(path).arg("-V"))?)))))
             .collect();
         let git = |args: &[&str]| first_line(Command::new("git").arg("-C").arg(&self.home).args(args));
         json!({

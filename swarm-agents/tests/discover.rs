@@ -47,7 +47,8 @@ fn agents_are_found_and_others_are_shown_with_the_reason() {
     server.tmux(&["send-keys", "-t", &dead, "C-d"]);
     server.wait_for_end(&dead);
     let back = shell(&server);
-    server.tmux(&["send-keys", "-t", &back, &format!("{} /dev/zero > /dev/null &", place.text("bin/claude")), "Enter"]);
+    // Stopped as soon as it reads from the terminal, and ended by the kernel when that goes away: it neither spins nor outlives the test.
+    server.tmux(&["send-keys", "-t", &back, &format!("{} - &", place.text("bin/claude")), "Enter"]);
     let is_there = || place.ask(&["discover", "--all"]).1.iter().any(|answer| answer["why"] == "background");
     until("it is in the background", is_there);
 
@@ -192,7 +193,7 @@ fn where_nobody_is_the_answer_is_no_and_says_what_to_do() {
     let (status, found, _) = place.ask(&["discover", "--all"]);
     assert_eq!((status, all(&found, "pane")), (1, vec![pane]));
 
-    fs::write(place.path(".swarm/config.toml"), "[agents]\nnames = [\"sh\"]\n").unwrap();
+    fs::write(place.path(".swarm/config.toml"), "[tmux]\ntimeout_ms = 20000\n[agents]\nnames = [\"sh\"]\n").unwrap();
     assert_eq!(all(&place.ask(&["discover"]).1, "kind"), ["sh"], "the names are the user's");
 }
 

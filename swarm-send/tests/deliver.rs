@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use support::{Tmux, content, message, send, wait};
@@ -440,6 +440,38 @@ fn who_looks_at_tmux_meanwhile_sees_nothing_change() {
     let clients = || tmux.run(&["list-clients"]);
     wait("the client is gone", || clients().is_empty());
     assert_eq!(all(), before);
+}
+
+/// As a sender that was killed leaves it, or one that is alive.
+fn client_of(tmux: &Tmux, sender: &Process) -> Child {
+    let name = format!("swarm:{}:{}:{}", sender.pid, sender.start, sender.space.as_deref().unwrap_or_default());
+    let mut command = tmux.command(&["-C", "attach-session", "-f", "no-output,ignore-size"]);
+    let child = command.env("TERM", &name).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    wait("it is attached", || tmux.run(&["list-clients", "-F", "#{client_pid}"]).lines().any(|pid| pid == child.id().to_string()));
+    child
+}
+
+#[test]
+fn what_a_killed_sender_left_in_tmux_is_removed_by_the_next_one_and_nothing_else() {
+    let tmux = Tmux::new();
+    let (pane, file) = tmux.keeper();
+    let own = Process::own().unwrap();
+    let mut alive = client_of(&tmux, &own);
+    let gone = Process { start: "1".into(), ..own.clone() };
+    let mut orphan = client_of(&tmux, &gone);
+    let buffer = |sender: &Process| format!("swarm:{}:{}:{}-1x0", sender.pid, sender.start, sender.space.as_deref().unwrap_or_default());
+    for name in [&buffer(&own), &buffer(&gone), "swarm-notes"] {
+        tmux.run(&["set-buffer", "-b", name, "text"]);
+    }
+    assert_eq!(send(&tmux.agent("a", &pane), &message("x"), &tmux.quick()), Outcome::delivered("a"));
+    assert!(orphan.try_wait().unwrap().is_some(), "it is gone");
+    let mut buffers: Vec<String> = tmux.run(&["list-buffers", "-F", "#{buffer_name}"]).lines().map(String::from).collect();
+    buffers.sort();
+    assert_eq!(buffers, ["swarm-notes".to_string(), buffer(&own)]);
+    assert!(alive.try_wait().unwrap().is_none());
+    alive.kill().unwrap();
+    alive.wait().unwrap();
+    wait("it is there", || content(&file).contains("| x"));
 }
 
 #[test]

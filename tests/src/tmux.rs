@@ -275,8 +275,13 @@ impl Server {
     /// Stops the server, as a debugger would, until [`Self::go_on`].
     pub fn stop(&self) {
         signal(self.pid, Signal::SIGSTOP);
-        let stat = || fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
-        until("the server is stopped", || stat().rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('T')));
+        until("the server is stopped", || self.is_stopped());
+    }
+
+    /// Whether it is stopped.
+    pub fn is_stopped(&self) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('T'))
     }
 
     /// Lets a stopped server go on.

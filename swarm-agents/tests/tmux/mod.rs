@@ -27,6 +27,8 @@ impl Place {
             fs::create_dir(place.path(dir)).unwrap();
         }
         fs::set_permissions(place.path(".swarm"), fs::Permissions::from_mode(0o700)).unwrap();
+        // A loaded machine may need longer than a user would wait.
+        fs::write(place.path(".swarm/config.toml"), "[tmux]\ntimeout_ms = 20000\n").unwrap();
         // What it says tells that it runs, so that a test need not guess when it was started. No script: a pane that runs a script runs a shell.
         let cat = program("cat");
         fs::write(place.path("ready"), "ready ").unwrap();

@@ -256,7 +256,7 @@ impl Agent {
     }
 
     /// The record's line, without a newline.
-    pub(super) fn write(&self) -> Vec<u8> {
+    pub fn write(&self) -> Vec<u8> {
         let Agent { agent_id, route, pane, process, boot, kind, shell_ok, groups, description, registered_at, seen_at: _ } = self;
         let server = pane.as_ref().map(|Pane { server: Server { socket, pid, start, space }, .. }| {
             let object = Object::new().text("socket", &socket.to_string_lossy()).plain("pid", Some(pid)).text("start", start);
@@ -280,7 +280,7 @@ impl Agent {
     }
 
     /// The agent of a record; `None` where it makes no sense. Members that are unknown are a newer version's.
-    pub(super) fn parse(line: &[u8], seen_at: Timestamp) -> Option<Agent> {
+    pub fn parse(line: &[u8], seen_at: Timestamp) -> Option<Agent> {
         let (mut agent_id, mut route, mut id, mut server, mut pane_pid, mut process) = (None, None, None, None, None, None);
         let (mut boot, mut kind, mut shell_ok, mut groups, mut description, mut registered_at) =
             (String::new(), None, false, Vec::new(), None, None);

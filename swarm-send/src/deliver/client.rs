@@ -4,21 +4,23 @@
 use std::env;
 use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::mem;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use swarm_common::config::Tmux;
 
 use super::control::{Parser, Said};
 use super::door::Door;
+use super::orphan;
 
 /// What a client needs of our environment. It hands all of it to the server, a message each.
-const ENVIRONMENT: [&str; 9] = ["PATH", "HOME", "TERM", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR"];
+const ENVIRONMENT: [&str; 8] = ["PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR"];
 
 /// For so long a client that ends waits for others that come or go.
 const LEAVE: Duration = Duration::from_secs(1);
@@ -33,6 +35,7 @@ pub struct Client {
     socket: PathBuf,
     /// While it connects.
     door: Option<Door>,
+    is_over: bool,
     input: PipeWriter,
     /// The other end of `input`.
     taken_back: PipeReader,
@@ -59,11 +62,18 @@ pub enum Heard {
 
 impl Client {
     /// Starts one at this socket. It attaches to `session`, else to one that tmux chooses, in a way that changes neither sizes nor windows nor the
-    /// session's environment; then it answers `hello`, a format.
+    /// session's environment; then it tells
+    /// of each client and each buffer, behind these words, and answers `hello`, a format.
     ///
     /// # Errors
     /// What starting the program answers.
-    pub fn start(tmux: &Tmux, socket: &Path, session: Option<u32>, hello: &str, door: Option<Door>) -> io::Result<Client> {
+    pub fn start(
+        tmux: &Tmux,
+        socket: &Path,
+        session: Option<u32>,
+        [clients, buffers, hello]: [&str; 3],
+        door: Option<Door>,
+    ) -> io::Result<Client> {
         let (taken_back, input) = io::pipe()?;
         let mut command = Command::new(&tmux.program);
         // -N: where no server is, none is started. -u: what panes show is not to be told in ASCII.
@@ -71,11 +81,18 @@ impl Client {
         if let Some(session) = session {
             command.arg("-t").arg(format!("${session}"));
         }
+        command.args([";", "list-clients", "-F", &format!("{clients}{}", orphan::CLIENTS)]);
+        command.args([";", "list-buffers", "-F", &format!("{buffers}{}", orphan::BUFFERS)]);
         command.args([";", "display-message", "-p", hello]);
         // Without TMUX, for in its own pane tmux would refuse to attach.
         command.env_clear().envs(ENVIRONMENT.iter().filter_map(|name| Some((name, env::var_os(name)?))));
+        command.env("TERM", orphan::name());
         command.stdin(taken_back.try_clone()?).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // An end of its own that it writes to never: its input does not end when we are killed, and so it does not leave (see orphan).
+        let kept = input.try_clone()?;
+        fcntl(&kept, FcntlArg::F_SETFD(FdFlag::empty()))?;
         let mut child = command.spawn()?;
+        drop(kept);
         // tmux makes its end of the pipe one that does not wait, and both ends of ours with it.
         let Some(output) = child.stdout.take() else { return Err(io::Error::other("no pipe")) };
         let output = File::from(std::os::fd::OwnedFd::from(output));
@@ -85,7 +102,7 @@ impl Client {
         let (outgoing, heard) = (Vec::new(), Instant::now());
         let timeout = tmux.timeout;
         let (parser, socket) = (Parser::default(), socket.to_path_buf());
-        Ok(Client { child, socket, door, input, taken_back, output, parser, outgoing, sent: 0, pushed: 0, timeout, heard })
+        Ok(Client { child, socket, door, is_over: false, input, taken_back, output, parser, outgoing, sent: 0, pushed: 0, timeout, heard })
     }
 
     /// It has connected: others may come and go.
@@ -94,7 +111,10 @@ impl Client {
     }
 
     fn end(&mut self) {
-        let _door = self.door.take().or_else(|| Door::take(&self.socket, LEAVE));
+        if mem::replace(&mut self.is_over, true) {
+            return;
+        }
+        let _door = self.door.take().or_else(|| Door::take(&self.socket, LEAVE).ok()?);
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -203,9 +223,10 @@ impl Client {
         }
         String::from_utf8_lossy(&text).trim_end().to_string()
     }
+}
 
-    /// Ends, when all was answered.
-    pub fn finish(mut self) {
+impl Drop for Client {
+    fn drop(&mut self) {
         self.end();
     }
 }

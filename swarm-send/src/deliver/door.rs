@@ -4,6 +4,7 @@
 //! stores share: that of the directory in which the server's socket lies.
 
 use std::fs::File;
+use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -16,10 +17,14 @@ pub struct Door {
 }
 
 impl Door {
-    /// Takes it, and waits so long for it; `None` where it is not had.
-    pub fn take(socket: &Path, patience: Duration) -> Option<Door> {
-        let directory = File::open(socket.parent()?).ok()?;
+    /// Takes it, and waits so long for it; `None` where others have it all the time.
+    ///
+    /// # Errors
+    /// What open(2) or flock(2) answer.
+    pub fn take(socket: &Path, patience: Duration) -> io::Result<Option<Door>> {
+        let directory = File::open(socket.parent().unwrap_or(Path::new("/")))?;
         let until = Instant::now() + patience;
-        files::lock_file_until(&directory, &|| Instant::now() >= until).ok()?.then_some(Door { _directory: directory })
+        let is_taken = files::lock_file_until(&directory, &|| Instant::now() >= until)?;
+        Ok(is_taken.then_some(Door { _directory: directory }))
     }
 }

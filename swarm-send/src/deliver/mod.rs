@@ -9,6 +9,7 @@ mod client;
 pub mod control;
 mod door;
 mod guard;
+mod orphan;
 pub mod outcome;
 mod pane_lock;
 mod screen;
@@ -17,6 +18,7 @@ pub mod settings;
 mod texts;
 mod typist;
 mod wake;
+mod way;
 
 pub use block::Block;
 pub use outcome::{Outcome, Why, Word, why};

@@ -12,6 +12,7 @@ use super::Job;
 use super::client::{Client, Heard};
 use super::control::Said;
 use super::door::Door;
+use super::orphan;
 use super::outcome::{Outcome, Word, why};
 use super::settings::{Place, Settings};
 use super::texts;
@@ -28,13 +29,16 @@ pub fn deliver(server: &Server, jobs: &[(&Job<'_>, &Pane)], settings: &Settings)
         return all(replaced(server));
     }
     let secret = format!("swarm-{:016x}", RandomState::new().hash_one(std::process::id()));
-    let client = match reach(server, settings, &secret) {
-        Ok(client) => client,
+    let (client, left) = match reach(server, settings, &secret) {
+        Ok(reached) => reached,
         Err(closed) => return all(closed),
     };
     texts::sweep(&settings.dir);
     match Typist::new(settings, client, &secret, jobs) {
-        Ok(typist) => typist.run(),
+        Ok(mut typist) => {
+            typist.sweep(&left);
+            typist.run()
+        }
         Err(_) => all((Word::Queued, why::STORE)),
     }
 }
@@ -49,8 +53,8 @@ fn replaced(server: &Server) -> Closed {
     (Word::Refused, if is_another { why::OTHER_SERVER } else { why::GONE })
 }
 
-/// A client of it that said hello.
-fn reach(server: &Server, settings: &Settings, secret: &str) -> Result<Client, Closed> {
+/// A client of it that said hello; and the buffers that killed senders left.
+fn reach(server: &Server, settings: &Settings, secret: &str) -> Result<(Client, Vec<String>), Closed> {
     let is_own = |place: &&Place| place.socket == server.socket && place.pid == server.pid;
     // Our own session is there for sure, and somebody looks at it; or nearly so.
     let own = settings.own.as_ref().filter(is_own).map(|place| place.session);
@@ -72,20 +76,26 @@ enum Silent {
     NoSession,
 }
 
-fn greet(server: &Server, settings: &Settings, secret: &str, session: Option<u32>) -> Result<Client, Silent> {
+fn greet(server: &Server, settings: &Settings, secret: &str, session: Option<u32>) -> Result<(Client, Vec<String>), Silent> {
     let queued = |why: &'static str| Silent::Closed((Word::Queued, why));
-    let hello = format!("{secret}:0:#{{pid}}");
-    let door = Door::take(&server.socket, settings.patience);
-    let mut client = Client::start(&settings.tmux, &server.socket, session, &hello, door).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => queued(why::NOT_INSTALLED),
-        _ => queued(why::UNREACHABLE),
+    let [of_client, of_buffer, hello] = ["1:", "2:", "0:#{pid}"].map(|word| format!("{secret}:{word}"));
+    // Others wait there, too, for a server that does not answer. Where there is no such directory, there is no server in it.
+    let door = Door::take(&server.socket, settings.patience).ok().map(|door| door.ok_or(queued(why::NO_ANSWER))).transpose()?;
+    let mut client = Client::start(&settings.tmux, &server.socket, session, [&of_client, &of_buffer, &hello], door).map_err(|error| {
+        match error.kind() {
+            io::ErrorKind::NotFound => queued(why::NOT_INSTALLED),
+            _ => queued(why::UNREACHABLE),
+        }
     })?;
-    let (mut pid, mut failure) = (None, None);
+    let (mut pid, mut failure, mut clients) = (None, None, Vec::new());
+    let mut left = Vec::new();
     loop {
         let deadline = client.deadline();
         // Nothing is written before: what a server finds in the pipe it may do much later.
         let heard = client.turn(deadline, &mut |said| {
             if let Said::Answer { lines, is_error, .. } = said {
+                clients.extend(lines.iter().filter_map(|line| line.strip_prefix(&of_client)).map(String::from));
+                left.extend(lines.iter().filter_map(|line| line.strip_prefix(&of_buffer)).map(String::from));
                 let first = lines.first().map_or("", String::as_str);
                 if is_error {
                     failure.get_or_insert_with(|| first.to_string());
@@ -96,18 +106,16 @@ fn greet(server: &Server, settings: &Settings, secret: &str, session: Option<u32
         });
         if let Some(pid) = pid {
             if pid.parse() == Ok(server.pid) {
+                orphan::end(&clients);
                 client.is_greeted();
-                return Ok(client);
+                left.retain(|buffer| orphan::is_left(buffer));
+                return Ok((client, left));
             }
-            client.finish();
             return Err(Silent::Closed((Word::Refused, why::OTHER_SERVER)));
         }
         match heard {
             Ok(Heard::More) if Instant::now() < client.deadline() && failure.is_none() => {}
-            Ok(Heard::More) if failure.is_none() => {
-                client.finish();
-                return Err(queued(why::NO_ANSWER));
-            }
+            Ok(Heard::More) if failure.is_none() => return Err(queued(why::NO_ANSWER)),
             _ => break,
         }
     }

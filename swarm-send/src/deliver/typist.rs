@@ -1,7 +1,8 @@
 //! Types the messages for the panes of one server. Each goes its way by itself: its pane is taken, asked and typed into in one call, left alone
 //! for a moment, sent Enter, looked at, and let go; no one waits for another, unless they want the same pane.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::mem;
 use std::rc::Rc;
@@ -10,16 +11,17 @@ use std::time::{Duration, Instant};
 use swarm_common::config::Typing;
 use swarm_common::platform::Life;
 
-use super::block::Block;
 use super::client::{Client, Heard};
 use super::control::Said;
 use super::guard::{self, Target};
+use super::orphan;
 use super::outcome::{Outcome, Why, Word, why};
-use super::pane_lock::{PaneLock, PaneLocks};
+use super::pane_lock::PaneLocks;
 use super::screen::{Cursor, Screen};
 use super::settings::Settings;
 use super::texts::TextFile;
 use super::wake::Wake;
+use super::way::{Ask, Buffer, Post, State, Step};
 use super::{Job, Route};
 use swarm_common::registry::Pane;
 
@@ -31,77 +33,6 @@ const WATCH_PAUSE: Duration = Duration::from_millis(25);
 
 /// How often a pane that changes while it is asked is asked again.
 const TRIES_MAX: u32 = 3;
-
-/// A message on its way to a pane.
-struct Post<'a> {
-    job: &'a Job<'a>,
-    pane: &'a Pane,
-    typing: Rc<Typing>,
-    buffer: usize,
-    state: State,
-    tries: u32,
-    /// Where the cursor was when no draft stood before it.
-    cursor: Option<Cursor>,
-    lock: Option<PaneLock>,
-    wake: Option<Wake>,
-    outcome: Option<Outcome>,
-}
-
-/// How far it is.
-enum State {
-    /// Behind another one for the same pane.
-    Behind,
-    /// It wants its pane, since then.
-    Waiting(Instant),
-    /// tmux was asked.
-    Asked,
-    /// Typed; Enter is due then.
-    Resting(Instant),
-    /// Enter was sent; the sign that it was taken is looked for again then, and until then.
-    Watching { again: Instant, until: Instant },
-    /// It has an outcome.
-    Over,
-}
-
-/// What tmux was asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ask {
-    /// Load a buffer.
-    Load(usize),
-    /// Remove one.
-    Delete,
-    /// What is in this one's way?
-    Why(usize, Step),
-    /// Does it show a draft?
-    Look(usize),
-    /// Type it; with Enter at once.
-    Type(usize, bool),
-    /// Send Enter.
-    Enter(usize),
-    /// Does it show that it was taken? Until then.
-    Watch(usize, Instant),
-}
-
-/// At which step something is in the way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
-    /// Before anything: its agent has ended.
-    Gone,
-    /// Nothing was typed.
-    Type,
-    /// It was typed, and Enter was not sent.
-    Enter,
-}
-
-/// A text that tmux is given once, for all who get it.
-struct Buffer<'a> {
-    block: &'a Block,
-    name: String,
-    file: Option<TextFile>,
-    is_loaded: bool,
-    /// How many have yet to be typed.
-    users: usize,
-}
 
 /// The work at one server.
 pub struct Typist<'a> {
@@ -145,9 +76,11 @@ impl<'a> Typist<'a> {
             seen: None,
             number: 0,
         };
+        // Everybody sees it, and so it is not the secret.
+        let name = format!("{}-{:016x}", orphan::name(), RandomState::new().hash_one(secret));
         let now = Instant::now();
-        let mut last_of = std::collections::HashMap::new();
-        let mut buffer_of = std::collections::HashMap::new();
+        let mut last_of = HashMap::new();
+        let mut buffer_of = HashMap::new();
         let mut typings: Vec<(Option<&str>, Rc<Typing>)> = Vec::new();
         for (at, &(job, pane)) in jobs.iter().enumerate() {
             let kind = job.agent.kind.as_deref();
@@ -160,7 +93,7 @@ impl<'a> Typist<'a> {
                 }
             };
             let buffer = *buffer_of.entry(job.text).or_insert_with(|| {
-                let name = format!("{secret}-{}", typist.buffers.len());
+                let name = format!("{name}x{}", typist.buffers.len());
                 typist.buffers.push(Buffer { block: job.text, name, file: None, is_loaded: false, users: 0 });
                 typist.buffers.len() - 1
             });
@@ -180,13 +113,22 @@ impl<'a> Typist<'a> {
         Ok(typist)
     }
 
+    /// Removes buffers that others left. Where one is gone already, so be it.
+    pub fn sweep(&mut self, left: &[String]) {
+        if !left.is_empty() {
+            let commands: Vec<String> = left.iter().map(|name| format!("delete-buffer -b {name}")).collect();
+            let line = format!("{} ; display-message -p '{}'\n", commands.join(" ; "), self.tag());
+            self.tell(Ask::Delete, line.as_bytes());
+        }
+    }
+
     /// Types them all. One outcome each, in their order.
     pub fn run(mut self) -> Vec<Outcome> {
         let lost = loop {
             self.take_panes();
             self.go_on();
             if self.is_done() {
-                self.client.finish();
+                drop(self.client);
                 return self.posts.into_iter().map(outcome).collect();
             }
             let deadline = self.client.deadline();
@@ -312,9 +254,23 @@ impl<'a> Typist<'a> {
         }
     }
 
-    fn ask(&mut self, ask: Ask) {
+    /// What the next answer begins with.
+    fn tag(&mut self) -> String {
         self.number += 1;
-        let tag = format!("{}:{}:", self.secret, self.number);
+        format!("{}:{}:", self.secret, self.number)
+    }
+
+    /// Hands over a line with the newest tag.
+    fn tell(&mut self, ask: Ask, line: &[u8]) {
+        if self.asked.is_empty() {
+            self.client.is_asked();
+        }
+        let end = self.client.push(line);
+        self.asked.push_back((self.number, ask, end));
+    }
+
+    fn ask(&mut self, ask: Ask) {
+        let tag = self.tag();
         let line = match ask {
             Ask::Load(at) => {
                 let Buffer { name, file, .. } = &self.buffers[at];
@@ -337,11 +293,7 @@ impl<'a> Typist<'a> {
         if let Ask::Why(at, _) | Ask::Look(at) | Ask::Type(at, _) | Ask::Enter(at) | Ask::Watch(at, _) = ask {
             self.posts[at].state = State::Asked;
         }
-        if self.asked.is_empty() {
-            self.client.is_asked();
-        }
-        let end = self.client.push(&line);
-        self.asked.push_back((self.number, ask, end));
+        self.tell(ask, &line);
         if let Ask::Delete = ask {
             for buffer in &mut self.buffers {
                 buffer.is_loaded &= buffer.users > 0;

@@ -115,12 +115,8 @@ fn a_server_that_stops_in_the_middle_is_answered_by_what_is_true() {
     let mut swarm = Swarm::start();
     let panes = swarm.agents(20);
     // It stops itself when the text is there, or some panes later.
-    for (hook, at) in [("after-load-buffer", 0), ("after-paste-buffer", 0), ("after-paste-buffer", 7)] {
-        let counter = swarm.server.dir().join("counter");
-        let _ = fs::remove_file(&counter);
-        let line =
-            format!("echo >>{0}; if [ $(wc -l <{0}) -eq $(({at} + 1)) ]; then kill -STOP {1}; fi", counter.display(), swarm.server.pid());
-        swarm.server.tmux(&["set-hook", "-g", hook, &format!("run-shell -b \"{}\"", line.replace('$', "\\$"))]);
+    for (hook, at) in [("after-load-buffer", 1), ("after-paste-buffer", 1), ("after-paste-buffer", 8)] {
+        stop_at(&swarm, hook, at);
         let begun = Instant::now();
         let sent = swarm.send(&["--to", "@all", "one"]);
         assert!(begun.elapsed() < BOUND, "{:?}", begun.elapsed());
@@ -132,6 +128,7 @@ fn a_server_that_stops_in_the_middle_is_answered_by_what_is_true() {
             swarm.server.tmux(&["select-pane", "-e", "-t", &pane.id]);
             bytes
         });
+        assert!((0..panes.len()).any(|n| outcome_of(&sent, n) != "delivered"), "it did not stop in the middle");
         // What is queued comes once, later; the rest not again.
         swarm.retry();
         swarm.retry();
@@ -147,18 +144,16 @@ fn a_server_that_stops_in_the_middle_is_answered_by_what_is_true() {
 
 #[test]
 fn a_server_killed_in_the_middle_of_a_broadcast_makes_no_outcome_a_lie() {
-    let mut swarm = Swarm::start();
+    let mut swarm = Swarm::configured("[delivery.default]\nenter_delay_ms = 0\nenter_delay_ms_per_kib = 0\n");
     let panes = swarm.agents(200);
-    // A second's delay for Enter keeps the broadcast from being over before the kill; only some panes have been entered by then.
-    let terminals: Vec<String> = panes.iter().map(|pane| swarm.server.format(&pane.id, "#{pane_tty}")).collect();
+    let terminals = swarm.server.tmux(&["list-panes", "-a", "-F", "#{pane_tty}"]);
+    let terminals: Vec<&str> = terminals.lines().collect();
+    // Stopped first, so that what it wrote so far can be read to the end before its terminals vanish with it.
+    stop_at(&swarm, "after-paste-buffer", 100);
     let mut call = swarm.tool("swarm-send");
     call.args(["--as", "user", "--to", "@all", "one"]).stdout(Stdio::piped()).stderr(Stdio::piped());
     let send = call.spawn().unwrap();
-    // Stopped first, so that what it wrote so far can be read to the end before its terminals vanish with it.
-    while !panes.iter().any(|pane| !pane.bytes().is_empty()) {
-        thread::yield_now();
-    }
-    swarm.server.stop();
+    until("it stops", || swarm.server.is_stopped());
     let is_drained = || terminals.iter().all(|terminal| waiting(terminal) == 0);
     let total = || panes.iter().map(|pane| pane.bytes().len()).sum::<usize>();
     until("all that was typed is read", || {
@@ -170,6 +165,18 @@ fn a_server_killed_in_the_middle_of_a_broadcast_makes_no_outcome_a_lie() {
     let sent = Answered::of(&send.wait_with_output().unwrap());
     assert_eq!(sent.recipients().len(), 200, "{sent:?}");
     assert_true_outcomes(&swarm, &panes, &sent, &mut Pane::bytes);
+    let delivered = (0..panes.len()).filter(|n| outcome_of(&sent, *n) == "delivered").count();
+    assert!((50..150).contains(&delivered), "it was not killed in the middle: {delivered}");
+}
+
+/// Has the server stop itself at the end of such a command, the so-many-th time.
+fn stop_at(swarm: &Swarm, hook: &str, at: usize) {
+    let counter = swarm.server.dir().join("counter");
+    let _ = fs::remove_file(&counter);
+    let (counter, pid) = (counter.display(), swarm.server.pid());
+    // It waits for the shell, and so it goes no further.
+    let line = format!("echo >>{counter}; if [ \\$(wc -l <{counter}) -eq {at} ]; then kill -STOP {pid}; fi");
+    swarm.server.tmux(&["set-hook", "-g", hook, &format!("run-shell \"{line}\"")]);
 }
 
 /// How many bytes wait in a terminal for whoever reads it.
@@ -248,7 +255,7 @@ fn a_sender_that_is_killed_leaves_nothing_half_typed_that_a_retry_types_twice() 
                 swarm.store().join("journal").exists()
                     && swarm.messages().iter().any(|record| record["content"] == format!("round {round}"))
             }),
-            _ => until("its tmux is there", || !children(send.id()).is_empty()),
+            _ => until("its tmux is there", || !children(send.id()).is_empty() || send.try_wait().unwrap().is_some()),
         }
         send.kill().unwrap();
         send.wait().unwrap();
