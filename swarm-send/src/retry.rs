@@ -72,8 +72,8 @@ pub fn all(post: &mut Post<'_>, answers: &mut Answers) -> Result<Exit, Failure> 
     if !files::lock_file_until(&file, &|| Instant::now() >= until).map_err(failed)? {
         return Err(Failure::no("another swarm-send is delivering what is queued").hint("its DELIVERY records tell what became of it"));
     }
-    let (turn, lost) = Turn::begin(post, file)?;
-    for (letter, told) in &lost {
+    let turn = Turn::begin(post, file)?;
+    for (letter, told) in &turn.lost {
         answers.line(&answer::retried(letter.seq, &letter.msg_id, told))?;
     }
     let chosen = Look::new(store).choose(turn.fold.state().due(since(store), None), usize::MAX, false);
@@ -110,7 +110,7 @@ fn besides<'a>(post: &mut Post<'a>) -> Option<(Turn<'a>, Vec<Queued>)> {
     if !files::try_lock_file(&file).ok()? {
         return None;
     }
-    let (turn, _) = Turn::begin(post, file).ok()?;
+    let turn = Turn::begin(post, file).ok()?;
     let chosen = look.choose(turn.fold.state().due(since(store), now), BESIDES_MAX, true);
     let queued = turn.letters(post.journal(), &chosen);
     (!queued.is_empty()).then_some((turn, queued))
@@ -122,14 +122,16 @@ struct Turn<'a> {
     store: &'a Store,
     /// The queue as it is now.
     fold: Fold<Queue>,
+    /// What somebody who had the turn before was killed over.
+    lost: Vec<(Letter, Vec<Told>)>,
 }
 
 impl<'a> Turn<'a> {
-    /// Begins it. What somebody who had it before was killed over may have been typed: that is written down, told, and not tried again.
-    fn begin(post: &mut Post<'a>, lock: File) -> Result<(Turn<'a>, Vec<(Letter, Vec<Told>)>), Failure> {
+    /// Begins it. What is lost may have been typed: that is written down, and it is not tried again.
+    fn begin(post: &mut Post<'a>, lock: File) -> Result<Turn<'a>, Failure> {
         let store = post.store();
-        let mut turn = Turn { _lock: lock, store, fold: queue(store, post.journal())? };
-        let lost: Vec<(Letter, Vec<Told>)> = attempt::read(&store.folds_place())
+        let mut turn = Turn { _lock: lock, store, fold: queue(store, post.journal())?, lost: Vec::new() };
+        turn.lost = attempt::read(&store.folds_place())
             .into_iter()
             .filter(|attempt| attempt.is_open(turn.fold.state()))
             .map(|Attempt { seq, msg_id, sender_id, agent_id, .. }| {
@@ -138,15 +140,15 @@ impl<'a> Turn<'a> {
                 (Letter { seq, msg_id, sender_id, members: Vec::new(), to, route: None }, vec![Told { outcome, is_wake: false }])
             })
             .collect();
-        if !lost.is_empty() {
-            let (letters, told): (Vec<Letter>, Vec<Vec<Told>>) = lost.iter().cloned().unzip();
+        if !turn.lost.is_empty() {
+            let (letters, told): (Vec<Letter>, Vec<Vec<Told>>) = turn.lost.iter().cloned().unzip();
             if !post.write_down(&letters, &told) {
                 return Err(Failure::system("the journal cannot be written to"));
             }
             turn.fold.catch_up(post.journal())?;
         }
         attempt::clear(&store.folds_place());
-        Ok((turn, lost))
+        Ok(turn)
     }
 
     /// What was chosen, as letters: one for each message and recipient. What the journal no longer has is left out.
