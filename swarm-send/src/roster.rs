@@ -106,11 +106,13 @@ impl Roster {
         let all = self.all()?;
         let names = all.iter().map(|agent| agent.agent_id.as_str());
         let hint = match options::nearest(id, names.clone()) {
-            Some(near) => format!("did you mean {near}?"),
-            None => format!("known are: {}", some(names)),
+            Some(near) => format!("did you mean {near}?\n"),
+            // Where no record can be read.
+            None if all.is_empty() => String::new(),
+            None => format!("known are: {}\n", some(names)),
         };
         let rest = "who is here:  swarm-agents list\nfor one who is yet to come:  --allow-unknown";
-        Ok(Failure::wrong(format!("nobody is registered as {id}")).hint(format!("{hint}\n{rest}")))
+        Ok(Failure::wrong(format!("nobody is registered as {id}")).hint(hint + rest))
     }
 
     /// No agent is of this group: the refusal, with which may be meant.

@@ -94,17 +94,17 @@ fn in_a_registered_pane_nobody_says_who_he_is_and_in_no_other_is_he_taken_for_it
     let (status, _, words) = swarm.within("%0", "swarm-lock acquire src");
     assert!(status == 2 && words.contains("swarm-agents register"), "{words}");
     swarm.good("%0", "swarm-agents register one");
-    swarm.good("%0", "swarm-send --to b hello");
+    swarm.good("%0", "swarm-send --allow-unknown --to b hello");
     swarm.good("%0", "swarm-lock acquire src");
     let (status, out, _) = swarm.within("%0", "swarm-lock run lib -- sh -c 'echo $SWARM_AGENT; swarm-lock renew'");
     assert!(status == 0 && out.starts_with("one\n"), "{out}");
     // Whoever it is: the same pane.
     swarm.good("%0", "swarm-lock who src");
     assert_eq!(swarm.within(&other, "swarm-lock who src").0, 1);
-    assert_eq!(swarm.within(&other, "swarm-send --to b hello").0, 2, "the pane beside it");
+    assert_eq!(swarm.within(&other, "swarm-send --allow-unknown --to b hello").0, 2, "the pane beside it");
     let senders: Vec<_> = swarm.records().iter().map(|record| record["sender_id"].clone()).collect();
     assert!(senders.len() >= 3 && senders.iter().all(|sender| *sender == "one"), "{senders:?}");
-    assert_eq!(swarm.outside("swarm-send", &["--to", "b", "hello"]).status.code(), Some(2), "outside of tmux");
+    assert_eq!(swarm.outside("swarm-send", &["--allow-unknown", "--to", "b", "hello"]).status.code(), Some(2), "outside of tmux");
 }
 
 #[test]
@@ -175,8 +175,8 @@ fn what_the_registered_agent_left_its_pane_to_is_nobody() {
     swarm.good("%0", "swarm-agents whoami");
     swarm.good("%0", "kill -9 $(cat pid)");
     until("it has ended", || swarm.within("%0", "swarm-agents whoami").0 == 1);
-    assert_eq!(swarm.within("%0", "swarm-send --to b hello").0, 2);
-    swarm.good("%0", "swarm-send --as two --to b hello");
+    assert_eq!(swarm.within("%0", "swarm-send --allow-unknown --to b hello").0, 2);
+    swarm.good("%0", "swarm-send --as two --allow-unknown --to b hello");
 }
 
 #[test]
@@ -184,7 +184,7 @@ fn a_garbage_record_keeps_nobody_from_work_who_says_who_he_is() {
     let swarm = Swarm::start();
     swarm.good("%0", "swarm-agents register one");
     fs::write(swarm.store().join("agents/one.json"), "garbage").unwrap();
-    let (status, _, words) = swarm.within("%0", "swarm-send --to b hello");
+    let (status, _, words) = swarm.within("%0", "swarm-send --allow-unknown --to b hello");
     assert!(status == 3 && words.contains("one.json") && words.contains("swarm-agents register one"), "{words}");
-    swarm.good("%0", "swarm-send --as one --to b hello");
+    swarm.good("%0", "swarm-send --as one --allow-unknown --to b hello");
 }
