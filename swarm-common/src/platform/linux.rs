@@ -83,9 +83,14 @@ pub fn exchange(one: &Path, other: &Path) -> io::Result<()> {
 /// # Errors
 /// When it cannot be told.
 pub(super) fn process_space() -> io::Result<Option<String>> {
+    // A process never changes its own.
+    static SPACE: OnceLock<String> = OnceLock::new();
+    if let Some(space) = SPACE.get() {
+        return Ok(Some(space.clone()));
+    }
     match fs::read_link("/proc/self/ns/pid") {
         // pid:[4026531836]
-        Ok(link) => Ok(Some(link.to_string_lossy().chars().filter(char::is_ascii_digit).collect())),
+        Ok(link) => Ok(Some(SPACE.get_or_init(|| link.to_string_lossy().chars().filter(char::is_ascii_digit).collect()).clone())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }

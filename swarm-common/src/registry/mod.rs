@@ -335,7 +335,8 @@ struct Damaged;
 fn read(path: &Path, id: &str) -> io::Result<Option<Result<Agent, Damaged>>> {
     let Some(file) = files::open_if_there(path)? else { return Ok(None) };
     let seen_at = Timestamp::try_from(file.metadata()?.modified()?).unwrap_or(Timestamp::UNIX_EPOCH);
-    let mut bytes = Vec::new();
+    // With room for most, it is one read.
+    let mut bytes = Vec::with_capacity(1_024);
     file.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
     let agent = Agent::parse(&bytes, seen_at).filter(|agent| identity::is_same(&agent.agent_id, id));
     Ok(Some(agent.ok_or(Damaged)))

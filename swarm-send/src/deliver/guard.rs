@@ -71,22 +71,21 @@ impl Target<'_> {
 
     /// Does `commands` in one go with the question; the answer begins with `tag`.
     fn guarded(&self, tag: &str, commands: &str) -> String {
+        // The commands by their short names (tmux(1)): tmux takes 4 KiB of them at a time, and looks at all its panes in between.
         let (id, is_free) = (self.id, self.is_free());
-        format!(
-            "if-shell -F -t {id} '{is_free}' {{ {commands} ; display-message -p '{tag}{DONE}' }} {{ display-message -p '{tag}{HELD_BACK}' }}\n"
-        )
+        format!("if -Ft{id} '{is_free}' {{{commands};display -p '{tag}{DONE}'}} {{display -p '{tag}{HELD_BACK}'}}\n")
     }
 
     /// Types the buffer, and sends the key at once where one is given.
     pub fn type_line(&self, tag: &str, buffer: &str, key: Option<&str>) -> String {
         let id = self.id;
-        let key = key.map_or(String::new(), |key| format!(" ; send-keys -t {id} {key}"));
-        self.guarded(tag, &format!("paste-buffer -p -r -b {buffer} -t {id}{key}"))
+        let key = key.map_or(String::new(), |key| format!(";send -t{id} {key}"));
+        self.guarded(tag, &format!("pasteb -prb{buffer} -t{id}{key}"))
     }
 
     /// Sends the key.
     pub fn key_line(&self, tag: &str, key: &str) -> String {
-        self.guarded(tag, &format!("send-keys -t {} {key}", self.id))
+        self.guarded(tag, &format!("send -t{} {key}", self.id))
     }
 
     /// Asks what is in the way, where the cursor is, and then for the screen.

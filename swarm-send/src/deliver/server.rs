@@ -28,7 +28,7 @@ pub fn deliver(server: &Server, jobs: &[(&Job<'_>, &Pane)], settings: &Settings)
     if jobs.iter().any(|(job, _)| is_of_another_boot(&job.agent.boot)) || server.process().life() == Life::Gone {
         return all(replaced(server));
     }
-    let secret = format!("swarm-{:016x}", RandomState::new().hash_one(std::process::id()));
+    let secret = format!("{:016x}", RandomState::new().hash_one(std::process::id()));
     let (client, left) = match reach(server, settings, &secret) {
         Ok(reached) => reached,
         Err(closed) => return all(closed),

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::sync::OnceLock;
 
 use nix::errno::Errno;
 use nix::sys::signal::kill;
@@ -11,7 +12,10 @@ use nix::unistd::Pid;
 
 use crate::platform::table::Row;
 
-/// A line of `/proc/PID/stat`: the name is in parentheses, and 1,024 bytes hold it and some fifty numbers.
+/// A line of `/proc/PID/stat`: the name is in parentheses, and so many bytes hold it and some fifty numbers.
+const STAT_BYTES: usize = 1_024;
+
+/// And it has no more.
 const STAT_BYTES_MAX: u64 = 4_096;
 
 /// Of a command line no more is read: it may be megabytes long, and who asks wants its first words.
@@ -52,10 +56,21 @@ impl Stat<'_> {
 
 /// Without it every process would seem gone. One that was mounted for another namespace (`unshare -p` alone) shows strangers.
 fn check_proc() -> io::Result<()> {
+    // It stays as it is: who looks at a thousand processes asks once.
+    static IS_GOOD: OnceLock<()> = OnceLock::new();
+    if IS_GOOD.get().is_some() {
+        return Ok(());
+    }
     if fs::read_link("/proc/self")?.as_os_str().as_bytes() != std::process::id().to_string().as_bytes() {
         return Err(io::Error::other("/proc shows another pid namespace"));
     }
+    let _ = IS_GOOD.set(());
     Ok(())
+}
+
+/// With room in `stat`, it is one read.
+fn read_stat(pid: u32, stat: &mut Vec<u8>) -> io::Result<()> {
+    File::open(format!("/proc/{pid}/stat"))?.take(STAT_BYTES_MAX).read_to_end(stat).map(drop)
 }
 
 fn is_gone(error: &io::Error) -> bool {
@@ -73,8 +88,9 @@ fn unknown_stat(pid: u32) -> io::Error {
 pub(in crate::platform) fn process_start(pid: u32) -> io::Result<Option<String>> {
     let Some(raw) = i32::try_from(pid).ok().filter(|&pid| pid > 0) else { return Ok(None) };
     check_proc()?;
-    match fs::read(format!("/proc/{pid}/stat")) {
-        Ok(stat) => {
+    let mut stat = Vec::with_capacity(STAT_BYTES);
+    match read_stat(pid, &mut stat) {
+        Ok(()) => {
             let stat = Stat::parse(&stat).ok_or_else(|| unknown_stat(pid))?;
             Ok((!stat.has_ended).then(|| stat.start.to_string()))
         }
@@ -93,12 +109,12 @@ pub(in crate::platform) fn process_start(pid: u32) -> io::Result<Option<String>>
 pub(in crate::platform) fn processes() -> io::Result<Vec<Row>> {
     check_proc()?;
     let mut rows = Vec::new();
-    let mut stat = Vec::with_capacity(1_024);
+    let mut stat = Vec::with_capacity(STAT_BYTES);
     for entry in fs::read_dir("/proc")? {
         let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
         stat.clear();
-        match File::open(format!("/proc/{pid}/stat")).and_then(|file| file.take(STAT_BYTES_MAX).read_to_end(&mut stat)) {
-            Ok(_) => {}
+        match read_stat(pid, &mut stat) {
+            Ok(()) => {}
             // It ended since its name was read; or it is another user's, and mounted with hidepid=1 its name is all that is shown.
             Err(error) if is_gone(&error) || error.kind() == io::ErrorKind::PermissionDenied => continue,
             Err(error) => return Err(error),
