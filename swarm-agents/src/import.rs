@@ -41,8 +41,9 @@ pub struct Entry {
 /// Status 2 where the file is none of its registries, 3 when the system failed.
 pub fn import(options: &cli::Import) -> Result<Exit, Failure> {
     let path = Path::new(&options.file);
-    let entries = parse(&read(path)?).ok_or_else(|| {
-        Failure::wrong(format!("{}: no registry of the Python program", path.display())).hint("that is its ACTIVE_AGENTS.json")
+    let entries = parse(&read(path)?).map_err(|why| {
+        Failure::wrong(format!("{}: no registry of the Python program: {why}", path.display()))
+            .hint("that is its ACTIVE_AGENTS.json: {\"agents\":[{\"id\":\"agent-0\",\"pid\":4711,...},...]}")
     })?;
     let address = pane::address(&options.server)?;
     let store = Store::open(options.place.store.as_deref())?;
@@ -117,16 +118,20 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     Ok(bytes)
 }
 
-/// Its agents; `None` for an entry that makes no sense, and for a file that has no list of them.
-pub fn parse(bytes: &[u8]) -> Option<Vec<Option<Entry>>> {
+/// Its agents; `None` for an entry that makes no sense.
+///
+/// # Errors
+/// Why the file has no list of them.
+pub fn parse(bytes: &[u8]) -> Result<Vec<Option<Entry>>, String> {
     let mut entries = None;
-    let is_whole = Scanner::new().members(bytes, |key, value| {
+    let walked = Scanner::new().members(bytes, |key, value| {
         if let (b"agents", Value::Array(_)) = (key.decode().as_ref(), value) {
             entries = Some(value.items().map(entry).collect());
         }
         Walk::On
     });
-    entries.filter(|_| is_whole == Ok(true))
+    walked.map_err(|fault| fault.to_string())?;
+    entries.ok_or_else(|| "it has no list \"agents\"".into())
 }
 
 fn entry(value: Value<'_>) -> Option<Entry> {
@@ -157,7 +162,7 @@ mod tests {
         let entries = parse(odd).expect("read");
         assert_eq!(entries, [None, None, None, None, Some(Entry { id: "c".into(), pid: 3 })]);
         for garbage in ["", "{}", "[]", "{\"agents\":{}}", "{\"agents\":[", "{\"agents\":[]} x"] {
-            assert_eq!(parse(garbage.as_bytes()), None, "{garbage}");
+            assert!(parse(garbage.as_bytes()).is_err(), "{garbage}");
         }
     }
 }

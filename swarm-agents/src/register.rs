@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use swarm_common::config::{Agents, Config};
 use swarm_common::exit::{self, Exit, Failure};
 use swarm_common::identity;
+use swarm_common::message::ALL;
 use swarm_common::ndjson::Out;
 use swarm_common::platform::{Process, Processes};
 use swarm_common::registry::{Agent, Pane, Registry, Route, Server, check_description, is_pane_id};
@@ -60,6 +61,10 @@ pub fn register(options: cli::Register) -> Result<Exit, Failure> {
     let said = said(&options)?;
     let store = Store::open(options.place.store.as_deref())?;
     let found = found(&options, said.route, store.config())?;
+    let is_typed_to = said.route != Some(Route::Inbox) && !said.shell_ok;
+    if let Some(id) = options.pane.as_deref().filter(|_| is_typed_to && found.kind.is_none() && said.kind.is_none()) {
+        exit::say(NAME, &format!("no agent CLI is seen in {id}; nothing is typed there while a shell is in front (--shell-ok allows it)"));
+    }
     let (now, mut is_new) = (time::now(), true);
     let registered = Registry::of(&store).change(&said.agent_id, options.force, |old| {
         is_new = old.is_none();
@@ -103,6 +108,9 @@ pub fn agent(said: Said, found: Found, old: Option<Agent>, now: Timestamp) -> Ag
 
 fn said(options: &cli::Register) -> Result<Said, Failure> {
     identity::check("agent id", &options.id)?;
+    if identity::is_same(&options.id, ALL.trim_start_matches('@')) {
+        return Err(Failure::wrong(format!("agent id: '{}' would be taken for {ALL}, which is everybody", options.id)).hint("like agent-1"));
+    }
     let route = route(options.route.as_deref())?;
     if let Some(kind) = &options.kind {
         identity::check("--kind", kind)?;

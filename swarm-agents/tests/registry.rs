@@ -103,10 +103,13 @@ fn registered_again_he_is_found_anew_and_is_what_he_was() {
 #[test]
 fn what_is_wrong_with_a_call_is_told_and_nothing_is_registered() {
     let place = plain("");
+    fs::write(place.path("torn.json"), "{\"agents\":[").unwrap();
+    fs::write(place.path("other.json"), "{\"agent\":[]}").unwrap();
     for (arguments, why) in [
         (&["register"][..], "<ID>"),
         (&["register", "a b"], "agent id: 'a b' is no agent id"),
         (&["register", "@all"], "is no agent id"),
+        (&["register", "All"], "would be taken for @all"),
         (&["register", "a", "--pid", "2147483647"], "--pid 2147483647: no such process is alive"),
         (&["register", "a", "--pid", "x"], "not a whole number"),
         (&["register", "a", "--route", "pigeon"], "'pigeon' is no route"),
@@ -123,6 +126,8 @@ fn what_is_wrong_with_a_call_is_told_and_nothing_is_registered() {
         (&["list", "--group", "@b"], "--group: '@b'"),
         (&["unregister"], "who are you?"),
         (&["import", "no-such-file"], "no such file"),
+        (&["import", "torn.json"], "no registry of the Python program: "),
+        (&["import", "other.json"], "it has no list \"agents\""),
     ] {
         place.agents(arguments).assert().code(2).stdout("").stderr(contains(why));
     }

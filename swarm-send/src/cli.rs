@@ -27,8 +27,8 @@ const STREAM: &str = "Records on standard input";
     disable_help_flag = true,
     disable_version_flag = true,
     max_term_width = 100,
-    override_usage = "swarm-send --to ID,... [OPTION...] TEXT      one message ('-': standard input is the text)\n       \
-                      ... | swarm-send [OPTION...]               a record a line on standard input",
+    override_usage = "swarm-send --to ID,... [OPTION...] TEXT   one message ('-': its text is stdin)\n       \
+                      ... | swarm-send [OPTION...]            a record a line on stdin",
     after_help = "Example:  swarm-send --as agent-0 --to agent-1 --type question 'Which schema?'"
 )]
 pub struct Options {

@@ -9,6 +9,7 @@ use swarm_common::exit;
 use swarm_common::fold::{Fold, State};
 use swarm_common::journal::{AppendError, Draft, Journal};
 use swarm_common::message::Ids;
+use swarm_common::platform::Life;
 use swarm_common::registry::{Agent, Route};
 use swarm_common::store::Store;
 
@@ -112,6 +113,7 @@ impl<'a> Post<'a> {
             let queued = |why: &'static str| Plan::Known(Outcome::of(&recipient.agent_id, Word::Queued, why));
             let Some(agent) = &recipient.agent else { return queued(why::NOT_REGISTERED) };
             match letter.route_to(agent) {
+                Route::Inbox if agent.life() == Life::Gone => Plan::Known(Outcome::of(&recipient.agent_id, Word::Refused, why::GONE)),
                 Route::Inbox => queued(why::INBOX),
                 // To ask tmux for that would be work for nothing.
                 Route::Wake if deliver::is_unread(self.store, agent) => queued(why::UNREAD),

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use swarm_common::exit::{self, Failure};
+use swarm_common::platform::Life;
 use swarm_common::registry::{Agent, Registry, Status};
 use swarm_common::store::Store;
 use swarm_common::{options, time};
@@ -104,7 +105,10 @@ impl Roster {
     /// As [`Roster::all`].
     pub fn unknown(&mut self, id: &str) -> Result<Failure, Failure> {
         let all = self.all()?;
-        let names = all.iter().map(|agent| agent.agent_id.as_str());
+        // Who is gone is named last.
+        let is_gone = |agent: &&Rc<Agent>| agent.life() == Life::Gone;
+        let (gone, here): (Vec<_>, Vec<_>) = all.iter().partition(is_gone);
+        let names = here.iter().chain(&gone).map(|agent| agent.agent_id.as_str());
         let hint = match options::nearest(id, names.clone()) {
             Some(near) => format!("did you mean {near}?\n"),
             // Where no record can be read.

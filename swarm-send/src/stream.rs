@@ -40,7 +40,7 @@ pub fn run(input: File, post: Post<'_>, gate: &mut Gate, batch: Batch, answers: 
     let read = stream.read(&mut lines);
     if read.is_ok() && lines.number() == 0 && stream.answers.are_read() {
         // Who forgot the text, in a job without a terminal, would take the silence for success.
-        exit::say(NAME, "nothing was sent: no text, and nothing on standard input");
+        exit::say(NAME, "nothing was sent: no text, and nothing on standard input (an ack without words has the text '')");
     }
     // Also when something failed: what was accepted before it is stored and answered.
     let stored = stream.store();

@@ -248,3 +248,14 @@ fn options_that_contradict_each_other_are_a_wrong_call() {
     let call = swarm.send(&["--to", "a", "--route", "wake", "x"]).assert().success();
     assert_eq!(records(&call.get_output().stdout)[0]["outcomes"], inbox(&["a"]), "it has no pane");
 }
+
+#[test]
+fn who_is_gone_is_refused_by_every_way_and_the_message_is_in_the_inbox_all_the_same() {
+    let swarm = Swarm::of(&["ann", "bob!"]);
+    let sent = swarm.sent(&["--to", "ann,bob", "x"]);
+    let outcome = |agent_id, outcome, why| json!({"agent_id": agent_id, "outcome": outcome, "why": why});
+    assert_eq!(sent["outcomes"], json!([outcome("ann", "queued", "inbox"), outcome("bob", "refused", "gone")]));
+    swarm.send(&["--to", "bob", "x"]).assert().code(1);
+    assert_eq!(swarm.stored()[0]["recipients"], json!(["ann", "bob"]));
+    swarm.send(&["--to", "zed", "x"]).assert().code(2).stderr(contains("known are: ann, bob"));
+}

@@ -60,6 +60,9 @@ pub enum Heard {
     End,
 }
 
+/// So much is not held back until all is said: tmux begins to work on it meanwhile.
+const EARLY_BYTES: usize = 4_096;
+
 impl Client {
     /// Starts one at this socket. It attaches to `session`, else to one that tmux chooses, in a way that changes neither sizes nor windows nor the
     /// session's environment; then it tells
@@ -124,6 +127,10 @@ impl Client {
         debug_assert!(line.ends_with(b"\n") && line.len() > 1, "an empty line would end it");
         self.outgoing.extend_from_slice(line);
         self.pushed += line.len() as u64;
+        if self.outgoing.len() - self.sent >= EARLY_BYTES {
+            // Where it fails, it fails again in the next turn.
+            let _ = self.write();
+        }
         self.pushed
     }
 
