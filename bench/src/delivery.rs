@@ -35,7 +35,7 @@ pub fn measure(setup: &Setup) -> Outcome<Section> {
         "delivery",
         format!("until the program in the last pane has the text and has shown it; {sizes:?} panes of one server"),
     );
-    let rounds = [setup.size(15, 2), setup.size(3, 1)];
+    let rounds = [setup.size(15, 2), setup.size(5, 1)];
     for (size, rounds) in sizes.into_iter().zip(rounds) {
         let swarm = Swarm::start(setup, size)?;
         let mut numbers = 0..;
