@@ -22,7 +22,7 @@ use super::orphan;
 /// What a client needs of our environment. It hands all of it to the server, a message each.
 const ENVIRONMENT: [&str; 8] = ["PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR"];
 
-/// For so long a client that ends waits for others that come or go.
+/// For so long a client that ends, or has a text loaded, waits for others that come or go.
 const LEAVE: Duration = Duration::from_secs(1);
 
 /// More than a server prints before it is asked.
@@ -113,11 +113,16 @@ impl Client {
         self.door = None;
     }
 
+    /// Takes the door, if it can be had in time: others neither come nor go until it is dropped.
+    pub fn door(&self) -> Option<Door> {
+        Door::take(&self.socket, LEAVE).ok()?
+    }
+
     fn end(&mut self) {
         if mem::replace(&mut self.is_over, true) {
             return;
         }
-        let _door = self.door.take().or_else(|| Door::take(&self.socket, LEAVE).ok()?);
+        let _door = self.door.take().or_else(|| self.door());
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

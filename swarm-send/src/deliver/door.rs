@@ -1,7 +1,8 @@
 //! One comes or goes at a time. A tmux server (3.3a; not all later ones were tried) tells each client in control mode that another has left,
 //! also one that has connected and not said yet who it is: and crashes, with every agent in it (10 clients that came and went at once: the
-//! server was dead within 300; behind this lock, alive after 1,000). So our clients connect, and end, under a lock that all senders of all
-//! stores share: that of the directory in which the server's socket lies.
+//! server was dead within 300; behind this lock, alive after 1,000). From 3.4 to 3.6 it tells them of each buffer that changes, too, with the same
+//! end; 3.7 has it mended. So our clients connect, end, and change buffers under a lock that all senders of all stores share: that of the
+//! directory in which the server's socket lies.
 
 use std::fs::File;
 use std::io;

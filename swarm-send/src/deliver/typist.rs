@@ -13,6 +13,7 @@ use swarm_common::platform::Life;
 
 use super::client::{Client, Heard};
 use super::control::Said;
+use super::door::Door;
 use super::guard::{self, Target};
 use super::orphan;
 use super::outcome::{Outcome, Why, Word, why};
@@ -38,6 +39,8 @@ const TRIES_MAX: u32 = 3;
 pub struct Typist<'a> {
     settings: &'a Settings,
     client: Client,
+    /// While a text is loaded or forgotten: see [`door`](super::door).
+    door: Option<Door>,
     locks: PaneLocks,
     posts: Vec<Post<'a>>,
     /// For each post, the next one for its pane.
@@ -65,6 +68,7 @@ impl<'a> Typist<'a> {
         let mut typist = Typist {
             settings,
             client,
+            door: None,
             locks,
             posts: Vec::with_capacity(jobs.len()),
             next: vec![None; jobs.len()],
@@ -128,7 +132,7 @@ impl<'a> Typist<'a> {
             self.take_panes();
             self.go_on();
             if self.is_done() {
-                drop(self.client);
+                drop((self.door, self.client));
                 return self.posts.into_iter().map(outcome).collect();
             }
             let deadline = self.client.deadline();
@@ -262,6 +266,9 @@ impl<'a> Typist<'a> {
 
     /// Hands over a line with the newest tag.
     fn tell(&mut self, ask: Ask, line: &[u8]) {
+        if self.door.is_none() && ask.is_of_buffers() {
+            self.door = self.client.door();
+        }
         if self.asked.is_empty() {
             self.client.is_asked();
         }
@@ -368,7 +375,15 @@ impl<'a> Typist<'a> {
         }
     }
 
+    /// Nobody is kept waiting at the door for longer than it takes.
+    fn close_door(&mut self) {
+        if !self.asked.iter().any(|(_, ask, _)| ask.is_of_buffers()) {
+            self.door = None;
+        }
+    }
+
     fn answered(&mut self, ask: Ask, rest: &str) {
+        self.close_door();
         match ask {
             Ask::Load(at) => self.buffers[at].file = None,
             Ask::Delete | Ask::Look(_) | Ask::Watch(..) => {}
@@ -411,6 +426,7 @@ impl<'a> Typist<'a> {
     }
 
     fn failed(&mut self, ask: Ask, text: &str) {
+        self.close_door();
         match ask {
             Ask::Load(at) => self.buffers[at].file = None,
             Ask::Delete => {}
@@ -458,6 +474,8 @@ impl<'a> Typist<'a> {
 
     /// tmux ended, or says nothing: what it has not taken is not done.
     fn lost(mut self, why: &'static str) -> Vec<Outcome> {
+        // The client takes it when it ends.
+        self.door = None;
         let taken = self.client.take_back();
         for &(_, ask, end) in &self.asked {
             let (at, word) = match ask {

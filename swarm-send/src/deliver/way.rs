@@ -64,6 +64,13 @@ pub(super) enum Ask {
     Watch(usize, Instant),
 }
 
+impl Ask {
+    /// True for what tmux tells its clients of.
+    pub(super) fn is_of_buffers(self) -> bool {
+        matches!(self, Ask::Load(_) | Ask::Delete)
+    }
+}
+
 /// At which step something is in the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
