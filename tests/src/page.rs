@@ -22,8 +22,10 @@ pub fn program(command: &Command, part: &str) -> Result<String, String> {
     let _ = writeln!(page, ".SH NAME\n{} \\- {}", escape_code(command.get_name()), escape(&uncapitalised(&about)));
     page.push_str(".SH SYNOPSIS\n");
     let subs: Vec<&Command> = command.get_subcommands().filter(|sub| !sub.is_hide_set() && sub.get_name() != "help").collect();
-    let callable = if subs.is_empty() { vec![&command] } else { subs.clone() };
-    let forms: Vec<String> = callable.into_iter().flat_map(usage).collect();
+    // A program with commands may be called without one, too: then it says what with.
+    let is_callable = subs.is_empty() || command.get_positionals().next().is_some();
+    let callable = is_callable.then_some(&command).into_iter().chain(subs.iter().copied());
+    let forms: Vec<String> = callable.flat_map(usage).collect();
     let _ = writeln!(page, "{}", forms.join("\n.br\n"));
     page.push_str(&to_roff(description)?);
     let own: Vec<&Arg> = command.get_arguments().collect();
