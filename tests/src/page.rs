@@ -37,7 +37,7 @@ pub fn program(command: &Command, part: &str) -> Result<String, String> {
             let _ = writeln!(page, ".SS {}\n{}", escape_code(sub.get_name()), marked(&sentence(&about)));
             arguments(sub, &mut page);
             options(sub.get_arguments().filter(|arg| !is_common(arg, &subs)), &mut page);
-            let common = sub.get_arguments().filter(|arg| is_common(arg, &subs) && is_new(arg, &own));
+            let common = sub.get_arguments().filter(|arg| is_common(arg, &subs) && !arg.is_global_set());
             let common: Vec<String> = common.filter_map(long).collect();
             if !common.is_empty() {
                 let _ = writeln!(page, ".PP\nAnd {}, as below.", common.join(", "));
