@@ -12,7 +12,7 @@ use swarm_common::journal::{self, Draft, Step};
 use swarm_common::message::{Message, TYPE_ACK};
 use swarm_common::ndjson::{self, Lines, Out, Piece, TooLong};
 use swarm_common::store::Store;
-use swarm_common::text;
+use swarm_common::{options, text};
 use swarm_send::answer::{self as sent, Answers, Refusal};
 use swarm_send::batch::{Batch, Origin, Told};
 use swarm_send::cli::Deed;
@@ -92,6 +92,9 @@ enum Slot {
     /// An acknowledgement of this message.
     Of(String),
 }
+
+/// What may be meant by a word that is no id.
+const COMMANDS: [&str; 3] = ["pending", "status", "wait"];
 
 /// Of a refusal: somebody stored the same meanwhile, in my name.
 const REPEATED: &str = "repeated";
@@ -282,7 +285,14 @@ impl<'a> Desk<'a> {
 
     /// Why a message does not wait for me: the answer where I have acknowledged it, else the refusal.
     fn verdict(&self, msg_id: &str, story: Option<&Story>) -> Result<Result<Vec<u8>, Failure>, Failure> {
-        let Some(story) = story else { return story::missing(&self.store.journal(), msg_id).map(Err) };
+        let Some(story) = story else {
+            let missing = story::missing(&self.store.journal(), msg_id)?;
+            // Behind an option, clap takes a command's name for an id.
+            return Ok(Err(match options::nearest(msg_id, COMMANDS.into_iter()) {
+                Some(command) => missing.hint(format!("did you mean the command?  swarm-ack {command}  (its options stand behind it)")),
+                None => missing,
+            }));
+        };
         if let Some((seq, ack_id)) = story.acknowledged_by(&self.me) {
             return Ok(Ok(answer::about(&sent::repeated(seq, ack_id), msg_id)));
         }

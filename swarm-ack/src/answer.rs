@@ -20,7 +20,7 @@ pub fn waiting(event: &str, waiting: &Waiting<'_>, retry: &[Duration], now: Time
         .text("agent_id", waiting.agent_id)
         .text("state", waiting.standing(retry, now).word())
         .text("since", waiting.since)
-        .plain("tries", Some(waiting.tries))
+        .plain("tries", Some(waiting.tries).filter(|&tries| tries > 0))
         .time("next_at", waiting.next_at(retry))
         .end()
 }

@@ -27,8 +27,7 @@ const WHO: &str = "Who and where";
     disable_help_subcommand = true,
     args_conflicts_with_subcommands = true,
     max_term_width = 100,
-    override_usage = "swarm-ack [OPTION...] MSG_ID...     ('-': ids or records on standard input)\n       swarm-ack [OPTION...] --seq N\n       \
-                      swarm-ack COMMAND [OPTION...]",
+    override_usage = "swarm-ack [OPTION...] MSG_ID...     ('-': ids or records on standard input)\n       swarm-ack [OPTION...] --seq N",
     after_help = "Example:  swarm-tail --inbox | swarm-ack -\nEach command has its own page: swarm-ack wait --help"
 )]
 pub struct Options {
@@ -119,7 +118,7 @@ pub struct Pending {
     pub from: Option<String>,
 
     /// what is late alone
-    #[arg(long, help_heading = WHAT, long_help = "Only what was not acknowledged in time: what is overdue, and what was escalated.")]
+    #[arg(long, help_heading = WHAT, long_help = "Only what was not acknowledged in time (ack.retry, see swarm(7)).")]
     pub overdue: bool,
 
     #[command(flatten)]

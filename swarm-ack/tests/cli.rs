@@ -129,7 +129,7 @@ fn a_recipient_acknowledges_and_it_waits_for_the_others_alone() {
     let since = &swarm.stored()[0]["timestamp"];
     let at: Timestamp = since.as_str().unwrap().parse().unwrap();
     let next_at = format!("{:.6}", at + Duration::from_secs(30));
-    let expected = json!({"msg_id": id, "seq": 1, "sender_id": "agent-0", "agent_id": "ann", "state": "waiting", "since": since, "tries": 0,
+    let expected = json!({"msg_id": id, "seq": 1, "sender_id": "agent-0", "agent_id": "ann", "state": "waiting", "since": since,
         "next_at": next_at});
     assert_eq!(lines[0], expected);
     let (status, lines, words) = swarm.run(&["--as", "ANN", "-m", "The new one.", &id]);
@@ -222,6 +222,8 @@ fn a_wrong_call_says_what_is_wrong() {
         (&["status", "m1"], "no message has the id m1"),
         (&["wait", "m1"], "no message has the id m1"),
         (&["pending", "--frm", "a"], "--from"),
+        (&["--as", "a", "pending"], "swarm-ack pending  (its options stand behind it)"),
+        (&["--as", "a", "statsu"], "swarm-ack status "),
     ] {
         let (status, _, words) = swarm.run(args);
         assert!(status == 2 && words.contains(why), "{args:?}: {status} {words}");

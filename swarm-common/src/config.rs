@@ -86,8 +86,8 @@ const RETRIES_MAX: usize = 16;
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Ack {
-    /// `retry = ["30s", "60s", "120s"]`: what is not acknowledged after the first span is overdue; each time it is sent again, after the next one;
-    /// and after the last one again.
+    /// `retry = ["30s", "60s", "120s"]`: what is not acknowledged after the first span is overdue; where it was sent again, after the next one,
+    /// and so on; behind the last one it is that one again.
     #[serde(deserialize_with = "retries")]
     pub retry: Vec<Duration>,
 }
