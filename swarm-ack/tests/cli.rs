@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -424,4 +425,30 @@ fn a_sender_over_its_limit_is_told_when_and_a_repeated_acknowledgement_takes_not
     let (status, lines, words) = swarm.run(&["--as", "ann", &two]);
     assert!(status == 1 && lines[0]["retry_after_ms"].is_u64() && words.contains("over the limit"), "{words}");
     assert_eq!(lines[0]["reply_to"], json!(two));
+}
+
+#[test]
+fn a_sender_who_is_registered_no_longer_is_acknowledged_all_the_same() {
+    let swarm = Swarm::new();
+    let id = swarm.ask(&["ann"]);
+    Registry::of(&swarm.store()).put(&Agent::new("ann", Timestamp::now()), false).unwrap();
+    let (status, lines, _) = swarm.run(&["--as", "ann", &id]);
+    assert_eq!((status, &lines[0]["outcomes"]), (0, &json!([{"agent_id": "agent-0", "outcome": "queued", "why": "not registered"}])));
+}
+
+#[test]
+fn what_comes_through_a_pipe_is_acknowledged_before_more_comes() {
+    let swarm = Swarm::new();
+    let ids = [swarm.ask(&["ann"]), swarm.ask(&["ann"])];
+    let mut call = Command::new(env!("CARGO_BIN_EXE_swarm-ack"));
+    call.env_clear().env("SWARM_STORE", swarm.dir()).args(["--as", "ann", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = call.spawn().unwrap();
+    let (mut input, mut answers) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()).lines());
+    for (n, id) in ids.iter().enumerate() {
+        writeln!(input, "{id}").unwrap();
+        let answer: Value = serde_json::from_str(&answers.next().unwrap().unwrap()).unwrap();
+        assert_eq!((&answer["reply_to"], swarm.acks().len()), (&json!(id), n + 1));
+    }
+    drop(input);
+    assert!(child.wait().unwrap().success());
 }
