@@ -33,6 +33,9 @@ struct Asked {
     /// Of one that asks everybody and does not say who that was: who has acknowledged it, by now. It stays, for those may come whom it asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     acknowledged: Option<BTreeSet<String>>,
+    /// Its DELIVERY records have said who that was.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    is_delivered: bool,
 }
 
 /// What is known of one who was asked.
@@ -137,7 +140,7 @@ impl Pending {
         }
         // Nobody was registered: whoever reads it may say so, but its sender.
         let is_open = asked.acknowledged.as_ref().is_some_and(|acknowledged| !acknowledged.contains(&agent_id));
-        is_open && asked.agents.is_empty() && !agent_id.eq_ignore_ascii_case(&asked.sender_id)
+        is_open && !asked.is_delivered && !agent_id.eq_ignore_ascii_case(&asked.sender_id)
     }
 
     /// Who sent this message, if it may wait for anybody.
@@ -161,7 +164,7 @@ impl Pending {
             return;
         }
         let (sender_id, at) = (record.sender_id.to_string(), record.timestamp.to_string());
-        self.messages.insert(record.msg_id.to_string(), Asked { seq, sender_id, at, agents, acknowledged });
+        self.messages.insert(record.msg_id.to_string(), Asked { seq, sender_id, at, agents, acknowledged, is_delivered: false });
     }
 
     fn acknowledge(&mut self, record: &Record<'_>) {
@@ -177,9 +180,10 @@ impl Pending {
 
     /// Who everybody was, where the message itself does not say it.
     fn delivery(&mut self, msg_id: &str, line: &[u8]) {
-        let Some(Asked { agents, acknowledged: Some(acknowledged), .. }) = self.messages.get_mut(msg_id) else { return };
+        let Some(Asked { agents, acknowledged: Some(acknowledged), is_delivered, .. }) = self.messages.get_mut(msg_id) else { return };
         let Some(delivery) = swarm_send::record::delivery(line) else { return };
         for outcome in delivery.outcomes {
+            *is_delivered = true;
             let key = outcome.agent_id.to_ascii_lowercase();
             if !acknowledged.contains(&key) {
                 agents.entry(key).or_insert_with(|| Wait::of(&outcome.agent_id));

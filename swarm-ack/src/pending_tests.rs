@@ -72,6 +72,8 @@ fn who_everybody_was_is_in_its_delivery_where_the_message_does_not_say_it() {
     take(&mut pending, 4, 3, ack("bob"));
     take(&mut pending, 5, 3, json!({"msg_type": "DELIVERY", "reply_to": "m1", "data": {"seq": 1, "outcomes": outcomes}}));
     assert_eq!(waits(&pending), ["carl"]);
+    take(&mut pending, 6, 4, ack("carl"));
+    assert!(!pending.waits_for("m1", "zed"), "all whom it asked have acknowledged it: it asked nobody else");
 }
 
 #[test]
