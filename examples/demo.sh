@@ -68,7 +68,7 @@ until_shown 'screen %1' '| Please run'
 run "for pane in %0 %1 %2; do echo \"-- \$pane\"; tmux -L demo capture-pane -p -t \$pane | sed '/^\$/d'; done"
 
 say 'agent-1 acknowledges, and says more. It is my inbox that has it.'
-run "swarm-send -q --as agent-1 --to lead --type ack --reply-to $question 'The one in db/auth.sql.'"
+run "swarm-ack --as agent-1 -m 'The one in db/auth.sql.' $question | jq -c '[.status,.seq]'"
 run "swarm-send -q --as agent-1 --to lead --type completed --thread auth 'Login works.'"
 run 'swarm-tail --inbox --as lead --count'
 run 'swarm-tail --inbox --as lead --limit 1 | jq -r .content'

@@ -35,6 +35,8 @@ pub struct Config {
     pub lock: Lock,
     /// `[agents]`
     pub agents: Agents,
+    /// `[ack]`
+    pub ack: Ack,
     /// `[tmux]`
     pub tmux: Tmux,
     /// `[delivery.KIND]`
@@ -77,6 +79,25 @@ impl Default for Lock {
     }
 }
 
+/// More spans say nothing: of the last one there may be any number.
+const RETRIES_MAX: usize = 16;
+
+/// `[ack]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ack {
+    /// `retry = ["30s", "60s", "120s"]`: what is not acknowledged after the first span is overdue; where it was sent again, after the next one,
+    /// and so on; behind the last one it is that one again.
+    #[serde(deserialize_with = "retries")]
+    pub retry: Vec<Duration>,
+}
+
+impl Default for Ack {
+    fn default() -> Self {
+        Self { retry: [30, 60, 120].map(Duration::from_secs).to_vec() }
+    }
+}
+
 /// What runs in a pane in which nothing may be typed, for it would be run as a command.
 const SHELLS: [&str; 16] =
     ["sh", "bash", "dash", "ash", "zsh", "fish", "ksh", "mksh", "csh", "tcsh", "yash", "nu", "xonsh", "elvish", "pwsh", "busybox"];
@@ -116,6 +137,8 @@ struct Written {
     lock: Lock,
     #[serde(deserialize_with = "table")]
     agents: Agents,
+    #[serde(deserialize_with = "table")]
+    ack: Ack,
     #[serde(deserialize_with = "table")]
     tmux: Tmux,
     delivery: Delivery,
@@ -180,6 +203,20 @@ fn span_of_time<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error
     Ok(parsed(from, "a span of time", "10m", time::span)?.unwrap_or_default())
 }
 
+/// Spans of time, each longer than none.
+fn retries<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Duration>, D::Error> {
+    let told = |what: String| de::Error::custom(format!("{what}: 1 to {RETRIES_MAX} spans of time, like [\"30s\", \"60s\"]"));
+    let Value::Array(spans) = Value::deserialize(from)? else { return Err(told("this is no list".into())) };
+    if spans.is_empty() || spans.len() > RETRIES_MAX {
+        return Err(told(format!("a list of {}", spans.len())));
+    }
+    let span = |value: &Value| {
+        let text = value.as_str().ok_or_else(|| told(format!("this {} is no span", value.type_str())))?;
+        time::span(text).ok().filter(|span| !span.is_zero()).ok_or_else(|| told(format!("'{text}' is no span longer than none")))
+    };
+    spans.iter().map(span).collect()
+}
+
 fn rate<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Limit>, D::Error> {
     parsed(from, "a rate", "10/60s", Limit::parse)
 }
@@ -242,6 +279,7 @@ impl Config {
             send: written.send,
             lock: written.lock,
             agents: written.agents,
+            ack: written.ack,
             tmux: written.tmux,
             delivery: written.delivery,
         })
@@ -276,12 +314,14 @@ mod tests {
         let text = b"[journal]\nsegment_bytes = 65536\nkeep_bytes = 1_000_000\nkeep_age = \"30d\"\n\
             [send]\nrate = \"10/60s\"\nretry_queued = false\nretry_for = \"2h\"\n\
             [lock]\nevents = false\nper_worktree = true\n\
-            [agents]\nshells = [\"sh\"]\nstale_after = \"90s\"\nnames = [\"mine\"]\n";
+            [agents]\nshells = [\"sh\"]\nstale_after = \"90s\"\nnames = [\"mine\"]\n\
+            [ack]\nretry = [\"10s\", \"1m\"]\n";
         let journal = Settings { segment_bytes: 65536, keep_bytes: Some(1_000_000), keep_age: Some(Duration::from_secs(30 * 86_400)) };
         let send = Send { rate: Some(Limit::DEFAULT), retry_queued: false, retry_for: Duration::from_secs(7200) };
         let lock = Lock { events: false, per_worktree: true };
         let agents = Agents { shells: vec!["sh".into()], stale_after: Duration::from_secs(90), names: vec!["mine".into()] };
-        assert_eq!(Config::parse(text), Ok(Config { journal, send, lock, agents, ..Config::default() }));
+        let ack = Ack { retry: [10, 60].map(Duration::from_secs).to_vec() };
+        assert_eq!(Config::parse(text), Ok(Config { journal, send, lock, agents, ack, ..Config::default() }));
     }
 
     #[test]
@@ -302,6 +342,10 @@ mod tests {
             (b"[lock]\nevents = \"no\"\n", ":2: ", "boolean"),
             (b"[agents]\nstale_after = 10\n", ":2: ", "10 is not a span of time: a string, like \"10m\""),
             (b"[agents]\nshells = \"sh\"\n", ":2: ", "a sequence"),
+            (b"[ack]\nretry = \"30s\"\n", ":2: ", "this is no list: 1 to 16 spans of time, like [\"30s\", \"60s\"]"),
+            (b"[ack]\nretry = []\n", ":2: ", "a list of 0: 1 to 16"),
+            (b"[ack]\nretry = [30]\n", ":2: ", "this integer is no span"),
+            (b"[ack]\nretry = [\"0s\"]\n", ":2: ", "'0s' is no span longer than none"),
             (b"send = 3\n", ":1: ", "a table"),
             (b"\nsend = [\"1/1h\"]\n", ":2: ", "sequence, expected a table"),
             (b"lock = [false, true]\n", ":1: ", "sequence, expected a table"),

@@ -304,7 +304,11 @@ pub fn check_type(name: &str) -> Result<(), Failure> {
         .hint(format!("a letter, then letters, digits and '-', at most {TYPE_BYTES_MAX}: like review-request")))
 }
 
-fn check_msg_id(field: &str, id: &str) -> Result<(), Failure> {
+/// Refuses what is no message id. `field` says what it was given as.
+///
+/// # Errors
+/// Status 2, with the rule.
+pub fn check_msg_id(field: &str, id: &str) -> Result<(), Failure> {
     let is_good = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte));
     if is_good && id.len() <= MSG_ID_BYTES_MAX {
         return Ok(());

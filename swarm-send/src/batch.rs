@@ -102,13 +102,27 @@ impl Batch {
     /// # Errors
     /// Status 3 when the journal failed, after all was told; else what `tell` fails with first.
     pub fn store(&mut self, post: &mut Post<'_>, tell: &mut dyn FnMut(Told<'_>) -> Result<(), Failure>) -> Result<Exit, Failure> {
+        self.store_by(post, &mut |_| Ok(()), tell)
+    }
+
+    /// As [`Batch::store`], but of each record that would be stored the `rule` is asked first, under the journal's lock.
+    ///
+    /// # Errors
+    /// As [`Batch::store`].
+    pub fn store_by(
+        &mut self,
+        post: &mut Post<'_>,
+        rule: &mut dyn FnMut(&Draft) -> Result<(), Refusal>,
+        tell: &mut dyn FnMut(Told<'_>) -> Result<(), Failure>,
+    ) -> Result<Exit, Failure> {
         let Batch { quota, is_strict, deed, route, drafts, entries, bytes } = self;
         *bytes = 0;
         if *deed == Deed::DryRun {
             return dry_run(std::mem::take(drafts), std::mem::take(entries), *route, tell);
         }
         let mut over = VecDeque::new();
-        let mut admit = |draft: &Draft| match quota.as_mut().map_or(Ok(()), |quota| quota.admit(&draft.sender_id)) {
+        let mut within = |draft: &Draft| quota.as_mut().map_or(Ok(()), |quota| quota.admit(&draft.sender_id));
+        let mut admit = |draft: &Draft| match rule(draft).and_then(|()| within(draft)) {
             Ok(()) => true,
             Err(refusal) => {
                 over.push_back(refusal);

@@ -48,7 +48,10 @@ pub fn hinted(command: &Command) -> Command {
     // clap takes no name that is not static; the few live as long as the generator.
     let name: &'static str = command.get_name().to_string().leak();
     let hinted = Command::new(name).about(about).version(env!("CARGO_PKG_VERSION")).disable_help_subcommand(true);
-    let hinted = hinted.disable_help_flag(true).disable_version_flag(true).args(command.get_arguments().cloned().map(hint));
+    // Where a command may stand, it is that which a shell can complete: an argument in its place would keep the generators from it.
+    let is_offered = |arg: &&Arg| !arg.is_positional() || !command.has_subcommands();
+    let arguments = command.get_arguments().filter(is_offered).cloned().map(hint);
+    let hinted = hinted.disable_help_flag(true).disable_version_flag(true).args(arguments);
     hinted.subcommands(command.get_subcommands().filter(|sub| !sub.is_hide_set()).map(self::hinted))
 }
 

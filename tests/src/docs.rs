@@ -19,6 +19,7 @@ pub fn programs() -> Vec<Command> {
         command::of(&swarm_ratelimit::cli::TOOL),
         swarm_lock::cli::command(),
         swarm_agents::cli::command(),
+        swarm_ack::cli::command(),
     ]
 }
 

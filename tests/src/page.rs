@@ -22,8 +22,10 @@ pub fn program(command: &Command, part: &str) -> Result<String, String> {
     let _ = writeln!(page, ".SH NAME\n{} \\- {}", escape_code(command.get_name()), escape(&uncapitalised(&about)));
     page.push_str(".SH SYNOPSIS\n");
     let subs: Vec<&Command> = command.get_subcommands().filter(|sub| !sub.is_hide_set() && sub.get_name() != "help").collect();
-    let callable = if subs.is_empty() { vec![&command] } else { subs.clone() };
-    let forms: Vec<String> = callable.into_iter().flat_map(usage).collect();
+    // A program with commands may be called without one, too: then it says what with.
+    let is_callable = subs.is_empty() || command.get_positionals().next().is_some();
+    let callable = is_callable.then_some(&command).into_iter().chain(subs.iter().copied());
+    let forms: Vec<String> = callable.flat_map(usage).collect();
     let _ = writeln!(page, "{}", forms.join("\n.br\n"));
     page.push_str(&to_roff(description)?);
     let own: Vec<&Arg> = command.get_arguments().collect();
@@ -35,7 +37,7 @@ pub fn program(command: &Command, part: &str) -> Result<String, String> {
             let _ = writeln!(page, ".SS {}\n{}", escape_code(sub.get_name()), marked(&sentence(&about)));
             arguments(sub, &mut page);
             options(sub.get_arguments().filter(|arg| !is_common(arg, &subs)), &mut page);
-            let common = sub.get_arguments().filter(|arg| is_common(arg, &subs) && is_new(arg, &own));
+            let common = sub.get_arguments().filter(|arg| is_common(arg, &subs) && !arg.is_global_set());
             let common: Vec<String> = common.filter_map(long).collect();
             if !common.is_empty() {
                 let _ = writeln!(page, ".PP\nAnd {}, as below.", common.join(", "));

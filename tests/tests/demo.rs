@@ -39,8 +39,8 @@ fn the_scene_plays_to_its_end() {
     for part in [
         "{\"agent_id\":\"agent-1\",\"kind\":\"codex\",\"pane\":\"%1\",\"registered\":true}",
         "\"outcomes\":[{\"agent_id\":\"agent-1\",\"outcome\":\"delivered\"}]}",
-        "\n[swarm] from lead: QUESTION, seq 1. To acknowledge: swarm-send --to lead --type ack --reply-to ",
-        " ok\n| Which schema does auth use?\n",
+        "\n[swarm] from lead: QUESTION, seq 1. To acknowledge: swarm-ack ",
+        "\n| Which schema does auth use?\n",
         "{\"agent_id\":\"agent-0\",\"outcome\":\"delivered\"}\n{\"agent_id\":\"agent-1\",\"outcome\":\"delivered\"}\n\
          {\"agent_id\":\"shell-1\",\"outcome\":\"queued\",\"why\":\"shell\"}\n",
         "{\"agent_id\":\"lead\",\"unread\":2}\n",

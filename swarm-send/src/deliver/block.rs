@@ -41,7 +41,7 @@ impl Block {
         let Letter { seq, requires_ack, content, .. } = *letter;
         let [from, msg_type, msg_id] = [letter.from, letter.msg_type, letter.msg_id].map(word);
         let answer = if requires_ack {
-            format!("acknowledge: swarm-send --to {from} --type ack --reply-to {msg_id} ok")
+            format!("acknowledge: swarm-ack {msg_id}")
         } else {
             format!("answer: swarm-send --to {from} --reply-to {msg_id} 'TEXT'")
         };
@@ -117,7 +117,7 @@ mod tests {
         assert_eq!(of("\n").text(), first);
         assert_eq!(of("a\n\nb\n\n").text(), format!("{first}\n| a\n| \n| b\n| "));
         let ack = Block::message(&Letter { from: "a", msg_type: "INFO", seq: 1, msg_id: "m", requires_ack: true, content: "x" });
-        assert_eq!(ack.text(), "[swarm] from a: INFO, seq 1. To acknowledge: swarm-send --to a --type ack --reply-to m ok\n| x");
+        assert_eq!(ack.text(), "[swarm] from a: INFO, seq 1. To acknowledge: swarm-ack m\n| x");
         assert_eq!(Block::wake().text(), "[swarm] unread messages: swarm-tail --inbox");
     }
 

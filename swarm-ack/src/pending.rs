@@ -1,0 +1,268 @@
+//! What waits for an acknowledgement: which messages, of whom. It follows from the journal alone (DESIGN 3, "One truth"); it is read on from where it
+//! was saved. It knows no clock: what is overdue is asked with the time, and with the spans that are configured.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use memchr::memmem;
+use serde::{Deserialize, Serialize};
+use swarm_common::fold::State;
+use swarm_common::message::TYPE_ACK;
+use swarm_common::time;
+use swarm_send::delivery;
+
+use crate::record::{self, Asks, Escalation, Record, Retry, TYPE_ESCALATION, TYPE_RETRY};
+
+/// The messages that wait.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pending {
+    /// By their ids.
+    messages: BTreeMap<String, Asked>,
+}
+
+/// A message that waits.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Asked {
+    seq: u64,
+    sender_id: String,
+    /// When it was sent.
+    at: String,
+    /// By the agents' ids in lower case.
+    agents: BTreeMap<String, Wait>,
+    /// Of one that asks everybody and does not say who that was: who has acknowledged it, by now. It stays, for those may come whom it asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    acknowledged: Option<BTreeSet<String>>,
+    /// Its DELIVERY records have said who that was.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    is_delivered: bool,
+}
+
+/// What is known of one who was asked.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Wait {
+    /// As it was written.
+    agent_id: String,
+    /// How often it was sent again.
+    tries: u32,
+    /// When that was last.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    tried_at: String,
+    /// It was told to everyone.
+    is_escalated: bool,
+}
+
+/// One message that waits for one agent.
+#[derive(Clone, Copy, Debug)]
+pub struct Waiting<'p> {
+    /// The message's id.
+    pub msg_id: &'p str,
+    /// Its place in the journal.
+    pub seq: u64,
+    /// Who sent it.
+    pub sender_id: &'p str,
+    /// When, as the journal says it.
+    pub since: &'p str,
+    /// Who has not acknowledged it.
+    pub agent_id: &'p str,
+    /// How often it was sent again.
+    pub tries: u32,
+    tried_at: &'p str,
+    is_escalated: bool,
+}
+
+/// How it stands with what waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// There is time.
+    Waiting,
+    /// There was.
+    Overdue,
+    /// It was told to everyone.
+    Escalated,
+}
+
+impl Standing {
+    /// Its word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Standing::Waiting => "waiting",
+            Standing::Overdue => "overdue",
+            Standing::Escalated => "escalated",
+        }
+    }
+}
+
+impl Waiting<'_> {
+    /// Until when there is time: of what was escalated, no longer.
+    pub fn next_at(&self, retry: &[Duration]) -> Option<Timestamp> {
+        if self.is_escalated {
+            return None;
+        }
+        let last = if self.tried_at.is_empty() { self.since } else { self.tried_at };
+        // Behind the last span it is that one again.
+        let span = retry.get(self.tries as usize).or(retry.last())?;
+        let from = time::timestamp(last.as_bytes()).unwrap_or(Timestamp::UNIX_EPOCH);
+        let span = SignedDuration::try_from(*span).unwrap_or(SignedDuration::MAX);
+        Some(from.checked_add(span).unwrap_or(Timestamp::MAX))
+    }
+
+    /// How it stands at that moment.
+    pub fn standing(&self, retry: &[Duration], now: Timestamp) -> Standing {
+        match self.next_at(retry) {
+            None => Standing::Escalated,
+            Some(next_at) if next_at <= now => Standing::Overdue,
+            Some(_) => Standing::Waiting,
+        }
+    }
+}
+
+impl Pending {
+    /// All that waits, the oldest message first, in the order of the agents' ids.
+    pub fn all(&self) -> Vec<Waiting<'_>> {
+        let mut all: Vec<Waiting<'_>> = self.messages.iter().flat_map(|(msg_id, asked)| asked.waiting(msg_id)).collect();
+        // Stable: those of one message stay as they are.
+        all.sort_by_key(|waiting| waiting.seq);
+        all
+    }
+
+    /// Of whom this message waits; nothing where all have acknowledged it, or it never asked.
+    pub fn of(&self, msg_id: &str) -> Vec<Waiting<'_>> {
+        self.messages.get_key_value(msg_id).map_or(Vec::new(), |(msg_id, asked)| asked.waiting(msg_id).collect())
+    }
+
+    /// True if an acknowledgement of this message by this agent would count.
+    pub fn waits_for(&self, msg_id: &str, agent_id: &str) -> bool {
+        let Some(asked) = self.messages.get(msg_id) else { return false };
+        let agent_id = agent_id.to_ascii_lowercase();
+        if asked.agents.contains_key(&agent_id) {
+            return true;
+        }
+        // Nobody was registered: whoever reads it may say so, but its sender.
+        let is_open = asked.acknowledged.as_ref().is_some_and(|acknowledged| !acknowledged.contains(&agent_id));
+        is_open && !asked.is_delivered && !agent_id.eq_ignore_ascii_case(&asked.sender_id)
+    }
+
+    /// Who sent this message, if it may wait for anybody.
+    pub fn sender_of(&self, msg_id: &str) -> Option<&str> {
+        self.messages.get(msg_id).map(|asked| asked.sender_id.as_str())
+    }
+
+    /// The id of the message with this seq, if it may wait for anybody.
+    pub fn id_of(&self, seq: u64) -> Option<&str> {
+        self.messages.iter().find(|(_, asked)| asked.seq == seq).map(|(msg_id, _)| msg_id.as_str())
+    }
+
+    fn message(&mut self, seq: u64, record: &Record<'_>) {
+        let (agents, acknowledged) = match record.asks() {
+            Asks::Nobody => return,
+            Asks::These(ids) => (ids, None),
+            Asks::Everybody => (&[][..], Some(BTreeSet::new())),
+        };
+        let agents: BTreeMap<String, Wait> = agents.iter().map(|id| (id.to_ascii_lowercase(), Wait::of(id))).collect();
+        if agents.is_empty() && acknowledged.is_none() {
+            return;
+        }
+        let (sender_id, at) = (record.sender_id.to_string(), record.timestamp.to_string());
+        self.messages.insert(record.msg_id.to_string(), Asked { seq, sender_id, at, agents, acknowledged, is_delivered: false });
+    }
+
+    fn acknowledge(&mut self, record: &Record<'_>) {
+        let Some(asked) = self.messages.get_mut(record.reply_to.as_ref()) else { return };
+        let agent_id = record.sender_id.to_ascii_lowercase();
+        asked.agents.remove(&agent_id);
+        match &mut asked.acknowledged {
+            Some(acknowledged) => _ = acknowledged.insert(agent_id),
+            None if asked.agents.is_empty() => _ = self.messages.remove(record.reply_to.as_ref()),
+            None => {}
+        }
+    }
+
+    /// Who everybody was, where the message itself does not say it.
+    fn delivery(&mut self, msg_id: &str, line: &[u8]) {
+        let Some(Asked { agents, acknowledged: Some(acknowledged), is_delivered, .. }) = self.messages.get_mut(msg_id) else { return };
+        let Some(delivery) = swarm_send::record::delivery(line) else { return };
+        for outcome in delivery.outcomes {
+            *is_delivered = true;
+            let key = outcome.agent_id.to_ascii_lowercase();
+            if !acknowledged.contains(&key) {
+                agents.entry(key).or_insert_with(|| Wait::of(&outcome.agent_id));
+            }
+        }
+    }
+
+    fn retry(&mut self, msg_id: &str, at: &str, retry: &Retry) {
+        let asked = self.messages.get_mut(msg_id);
+        let Some(wait) = asked.and_then(|asked| asked.agents.get_mut(&retry.agent_id.to_ascii_lowercase())) else { return };
+        // One whose writer was killed before it wrote it down is written down again by the next one, under the same number.
+        wait.tries = wait.tries.max(retry.count);
+        at.clone_into(&mut wait.tried_at);
+    }
+
+    fn escalate(&mut self, msg_id: &str, escalation: &Escalation) {
+        let Some(asked) = self.messages.get_mut(msg_id) else { return };
+        for agent_id in &escalation.agent_ids {
+            if let Some(wait) = asked.agents.get_mut(&agent_id.to_ascii_lowercase()) {
+                wait.is_escalated = true;
+            }
+        }
+    }
+}
+
+impl Asked {
+    fn waiting<'p>(&'p self, msg_id: &'p str) -> impl Iterator<Item = Waiting<'p>> {
+        self.agents.values().map(move |wait| Waiting {
+            msg_id,
+            seq: self.seq,
+            sender_id: &self.sender_id,
+            since: &self.at,
+            agent_id: &wait.agent_id,
+            tries: wait.tries,
+            tried_at: &wait.tried_at,
+            is_escalated: wait.is_escalated,
+        })
+    }
+}
+
+impl Wait {
+    fn of(agent_id: &str) -> Wait {
+        Wait { agent_id: agent_id.to_string(), tries: 0, tried_at: String::new(), is_escalated: false }
+    }
+}
+
+impl State for Pending {
+    const NAME: &'static str = "pending";
+
+    fn wants(msg_type: &[u8], rest: &[u8]) -> bool {
+        let is_about_one = [TYPE_ACK, TYPE_RETRY, TYPE_ESCALATION, delivery::TYPE].iter().any(|about| about.as_bytes() == msg_type);
+        is_about_one || memmem::find(rest, b"requires_ack").is_some()
+    }
+
+    fn take(&mut self, seq: u64, line: &[u8]) {
+        let Some(record) = record::parse(line) else { return };
+        let about = record.reply_to.as_ref();
+        match record.msg_type.as_ref() {
+            delivery::TYPE => self.delivery(about, line),
+            TYPE_RETRY => {
+                if let Some(retry) = record::data(line) {
+                    self.retry(about, &record.timestamp, &retry);
+                }
+            }
+            TYPE_ESCALATION => {
+                if let Some(escalation) = record::data(line) {
+                    self.escalate(about, &escalation);
+                }
+            }
+            _ if record.is_ack() => self.acknowledge(&record),
+            _ => self.message(seq, &record),
+        }
+    }
+
+    fn forget_before(&mut self, oldest_seq: u64) {
+        self.messages.retain(|_, asked| asked.seq >= oldest_seq);
+    }
+}
+
+#[cfg(test)]
+#[path = "pending_tests.rs"]
+mod tests;
