@@ -17,7 +17,7 @@ use crate::tmux::server::{self, Address, Inside, Source};
 const VERSION_MIN: (u32, u32) = (3, 2);
 
 /// What it was tried with.
-const VERSION_TESTED: &str = "3.3a";
+const VERSIONS_TESTED: [&str; 4] = ["3.2a", "3.3a", "3.5a", "3.7c"];
 
 /// What was found.
 pub struct Looked {
@@ -66,9 +66,13 @@ fn program(version: &Result<String, Trouble>, is_needed: bool) -> Finding {
             Some(parsed) if parsed < VERSION_MIN => {
                 Finding::wrong("tmux", format!("tmux {version} is too old: nothing can be delivered to panes"), "3.2 or newer is needed")
             }
-            _ if version == VERSION_TESTED => Finding::good("tmux", format!("tmux {version}")),
-            Some(_) => Finding::good("tmux", format!("tmux {version} (tested with {VERSION_TESTED})")),
-            None => Finding::note("tmux", format!("tmux {version}: a version that is not known (tested with {VERSION_TESTED})"), ""),
+            _ if VERSIONS_TESTED.contains(&version.as_str()) => Finding::good("tmux", format!("tmux {version}")),
+            Some(_) => Finding::good("tmux", format!("tmux {version} (tested with {})", VERSIONS_TESTED.join(", "))),
+            None => Finding::note(
+                "tmux",
+                format!("tmux {version}: a version that is not known (tested with {})", VERSIONS_TESTED.join(", ")),
+                "",
+            ),
         }
         .with("version", version.as_str()),
         Err(trouble @ Trouble::NotInstalled) if !is_needed => {

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::mem;
 use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -90,14 +91,19 @@ impl Client {
         // Without TMUX, for in its own pane tmux would refuse to attach.
         command.env_clear().envs(ENVIRONMENT.iter().filter_map(|name| Some((name, env::var_os(name)?))));
         command.env("TERM", orphan::name());
-        command.stdin(taken_back.try_clone()?).stdout(Stdio::piped()).stderr(Stdio::piped());
-        // An end of its own that it writes to never: its input does not end when we are killed, and so it does not leave (see orphan).
-        let kept = input.try_clone()?;
-        fcntl(&kept, FcntlArg::F_SETFD(FdFlag::empty()))?;
-        let mut child = command.spawn()?;
-        drop(kept);
-        // tmux makes its end of the pipe one that does not wait, and both ends of ours with it.
-        let Some(output) = child.stdout.take() else { return Err(io::Error::other("no pipe")) };
+        let (output, said) = io::pipe()?;
+        command.stdin(taken_back.try_clone()?).stdout(said).stderr(Stdio::piped());
+        // In a group of its own: what ends ours, a time limit or ^C, is not to end it, not now and not away from the door.
+        command.process_group(0);
+        // The other ends of its input and output, which it never uses: when we are killed, its input does not end, and what the server says to
+        // it goes somewhere; so it does not leave (see orphan).
+        let kept = (input.try_clone()?, output.try_clone()?);
+        for fd in [kept.0.as_fd(), kept.1.as_fd()] {
+            fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty()))?;
+        }
+        let child = command.spawn()?;
+        drop((command, kept));
+        // tmux makes its ends of the pipes ones that do not wait, and ours with them.
         let output = File::from(std::os::fd::OwnedFd::from(output));
         for fd in [input.as_fd(), taken_back.as_fd(), output.as_fd()] {
             fcntl(fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
