@@ -229,9 +229,10 @@ mod tests {
         let pattern = Arg::new("pattern").value_name("PATTERN").required(true).help("where");
         let wait = Arg::new("wait").long("wait").value_name("SPAN").num_args(0..=1).require_equals(true).help("queue");
         let own = Arg::new("own").long("as").value_name("ID").help("who");
-        let sub = |name: &'static str, about: &'static str| Command::new(name).about(about).arg(own.clone());
+        let sub = |name: &'static str, about: &'static str| Command::new(name).about(about).disable_help_flag(true).arg(own.clone());
         let command = Command::new("swarm-x")
             .about("Do it")
+            .disable_help_flag(true)
             .subcommand(sub("acquire", "take it").arg(pattern).arg(wait))
             .subcommand(sub("who", "is it free?").override_usage("... | swarm-x who  remark"))
             .subcommand(sub("list", "all of them"))

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use rustix::io::ioctl_fionread;
 use swarm_tests::swarm::{Answered, Swarm, outcomes};
 use swarm_tests::tmux::{Mode, Pane, Server, StandIn, is_alive};
@@ -273,6 +276,41 @@ fn a_sender_that_is_killed_leaves_nothing_half_typed_that_a_retry_types_twice() 
         }
     }
     assert_eq!(swarm.server.tmux(&["list-buffers"]), "", "no text is left in tmux");
+}
+
+#[test]
+fn senders_that_are_killed_at_any_moment_end_no_server_and_type_nothing_twice() {
+    let mut swarm = Swarm::start();
+    let panes = swarm.agents(4);
+    thread::scope(|scope| {
+        for worker in 0..4 {
+            let swarm = &swarm;
+            scope.spawn(move || {
+                for round in 0..30 {
+                    let mut call = swarm.tool("swarm-send");
+                    call.args(["--as", "user", "--to", &format!("agent-{worker}"), &format!("round {round}")]);
+                    let mut send = call.stdout(Stdio::null()).stderr(Stdio::null()).process_group(0).spawn().unwrap();
+                    // The moment is what is tried; the killed one's whole group, as a time limit does it, every other time.
+                    thread::sleep(Duration::from_millis((worker * 30 + round) * 37 % 130));
+                    if round % 2 == 0 {
+                        send.kill().unwrap();
+                    } else {
+                        let _ = killpg(Pid::from_raw(i32::try_from(send.id()).unwrap()), Signal::SIGKILL);
+                    }
+                    send.wait().unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(swarm.send(&["--to", "@all", "last"]).status, 0, "the server lives");
+    until("no client is left", || swarm.server.tmux(&["list-clients"]).is_empty());
+    for pane in &panes {
+        let bytes = all_of(&swarm.server, pane);
+        for message in swarm.messages() {
+            let seq = message["seq"].as_u64().unwrap();
+            assert!(count_in(&bytes, seq) <= 1, "seq {seq} twice: {:?}", String::from_utf8_lossy(&bytes));
+        }
+    }
 }
 
 fn children(pid: u32) -> String {
