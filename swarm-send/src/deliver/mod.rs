@@ -1,8 +1,8 @@
 //! Delivery: a message that is in the journal reaches its recipient's pane, or it is said why not. It never fails as a whole, never types into
 //! a pane that tmux was not asked about in the same call, and never types twice.
 //!
-//! The map: [`deliver`] gives each server its [`typist`], who types through a [`client`] of tmux in control mode. What tmux is asked is
-//! [`guard`]'s, what it says [`control`]'s; [`block`] is what is typed, [`outcome`] what became of it.
+//! The map: [`deliver`] gives each server its `typist`, who types through a `client` of tmux in control mode. What tmux is asked is
+//! `guard`'s, what it says [`control`]'s; [`block`] is what is typed, [`outcome`] what became of it.
 
 pub mod block;
 mod client;
