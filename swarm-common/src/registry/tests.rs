@@ -381,6 +381,16 @@ fn work(registry: &Registry, server: u32) {
     }
 }
 
+/// A worker's process, ended and reaped also when the test fails.
+struct Worker(std::process::Child);
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[test]
 fn whoever_is_killed_in_the_midst_each_record_is_whole_and_a_pane_has_one_living_agent() {
     const TEST: &str = "registry::tests::whoever_is_killed_in_the_midst_each_record_is_whole_and_a_pane_has_one_living_agent";
@@ -394,15 +404,14 @@ fn whoever_is_killed_in_the_midst_each_record_is_whole_and_a_pane_has_one_living
     let begin = || {
         let mut worker = Command::new(std::env::current_exe().expect("this binary"));
         worker.args([TEST, "--exact", "--nocapture"]).stdout(std::process::Stdio::null());
-        worker.env(WORKS, &registry.dir).env("SWARM_TEST_SERVER", std::process::id().to_string()).spawn().expect("a process")
+        Worker(worker.env(WORKS, &registry.dir).env("SWARM_TEST_SERVER", std::process::id().to_string()).spawn().expect("a process"))
     };
     let mut workers: Vec<_> = (0..4).map(|_| begin()).collect();
     let (mut seen, mut most) = (0, 0);
     for round in 0..200usize {
         let at = round % workers.len();
         if round % 3 == 0 {
-            workers[at].kill().expect("killed");
-            workers[at].wait().expect("reaped");
+            // The one before is killed by that.
             workers[at] = begin();
         }
         thread::sleep(Duration::from_micros(500 * (round as u64 % 7)));
@@ -420,10 +429,7 @@ fn whoever_is_killed_in_the_midst_each_record_is_whole_and_a_pane_has_one_living
             }
         }
     }
-    for mut worker in workers {
-        worker.kill().expect("killed");
-        worker.wait().expect("reaped");
-    }
+    drop(workers);
     assert!(seen > 0 && most > 1, "they were there: {seen}, {most}");
     registry.sweep(&|agent| agent.life() == Life::Gone, &mut |note| panic!("{note}")).expect("swept");
     assert_eq!((all(&registry), fs::read_dir(registry.dir.join(PANES)).expect("there").count()), (vec![], 0));
