@@ -1,11 +1,9 @@
 //! What became of a call: NDJSON for programs, and words for people (DESIGN 8).
 
-use std::io::Write as _;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use swarm_common::json;
-use swarm_common::time;
+use swarm_common::json::Object;
 
 use crate::call;
 use crate::conflict::{Conflict, Why};
@@ -17,75 +15,6 @@ use crate::table::ended;
 
 /// So many conflicts are told in words; the rest are counted.
 const TOLD_MAX: usize = 10;
-
-/// One object, written member by member.
-struct Object(Vec<u8>);
-
-impl Object {
-    fn new() -> Object {
-        // Most fit: to grow step by step was a tenth of the time of a long list.
-        let mut line = Vec::with_capacity(512);
-        line.push(b'{');
-        Object(line)
-    }
-
-    fn name(&mut self, name: &str) {
-        if self.0.len() > 1 {
-            self.0.push(b',');
-        }
-        self.0.push(b'"');
-        self.0.extend_from_slice(name.as_bytes());
-        self.0.extend_from_slice(b"\":");
-    }
-
-    /// A string as it stands between its quotes.
-    fn raw(&mut self, name: &str, text: &[u8]) {
-        self.name(name);
-        self.0.push(b'"');
-        self.0.extend_from_slice(text);
-        self.0.push(b'"');
-    }
-
-    /// Left out where it is empty.
-    fn text(mut self, name: &str, text: &str) -> Object {
-        if !text.is_empty() {
-            self.name(name);
-            json::write_string(text, &mut self.0);
-        }
-        self
-    }
-
-    fn plain(mut self, name: &str, value: Option<impl std::fmt::Display>) -> Object {
-        if let Some(value) = value {
-            self.name(name);
-            // A Vec takes all that is written to it.
-            let _ = write!(self.0, "{value}");
-        }
-        self
-    }
-
-    fn time(self, name: &str, at: Option<Timestamp>) -> Object {
-        self.text(name, &at.map(time::write).unwrap_or_default())
-    }
-
-    fn list<'a>(mut self, name: &str, texts: impl IntoIterator<Item = &'a str>) -> Object {
-        self.name(name);
-        self.0.push(b'[');
-        for (n, text) in texts.into_iter().enumerate() {
-            if n > 0 {
-                self.0.push(b',');
-            }
-            json::write_string(text, &mut self.0);
-        }
-        self.0.push(b']');
-        self
-    }
-
-    fn end(mut self) -> Vec<u8> {
-        self.0.push(b'}');
-        self.0
-    }
-}
 
 fn texts(lease: &Lease) -> impl Iterator<Item = &str> {
     lease.patterns.iter().map(|pattern| pattern.text())
@@ -182,25 +111,23 @@ pub fn skipped(skipped: &Skipped<'_>) -> Vec<u8> {
 pub fn listed(listed: &Listed<'_>, mut room: Vec<u8>) -> Vec<u8> {
     let Listed { rows, standing, waiters } = listed;
     room.clear();
-    room.push(b'{');
-    let mut object = Object(room);
+    let mut object = Object::in_room(room);
     // It ends with the part that ends first.
     let Some(row) = rows.iter().min_by_key(|row| row.ends_us) else { return object.end() };
     match row.shown.filter(|_| rows.len() == 1) {
-        Some(shown) => object.0.extend_from_slice(&shown[1..]),
+        Some(shown) => object = object.members(&shown[1..]),
         None => {
-            object = object.plain("token", Some(row.token));
-            object.raw("agent_id", row.raw(row.agent_id));
-            object.raw("mode", row.mode.word().as_bytes());
-            object.name("paths");
+            let mut paths = Vec::new();
             for (n, list) in rows.iter().map(|row| row.list()).enumerate() {
-                object.0.push(if n == 0 { b'[' } else { b',' });
-                object.0.extend_from_slice(&list[1..list.len() - 1]);
+                paths.push(if n == 0 { b'[' } else { b',' });
+                paths.extend_from_slice(&list[1..list.len() - 1]);
             }
-            object.0.push(b']');
+            paths.push(b']');
+            object = object.plain("token", Some(row.token)).raw("agent_id", row.raw(row.agent_id));
+            object = object.raw("mode", row.mode.word().as_bytes()).json("paths", &paths);
             for (name, text) in [("since", row.since), ("expires_at", row.expires_at), ("reason", row.reason)] {
                 if let Some(text) = text {
-                    object.raw(name, row.raw(text));
+                    object = object.raw(name, row.raw(text));
                 }
             }
             object = object.plain("pid", row.pid);

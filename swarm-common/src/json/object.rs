@@ -22,13 +22,17 @@ impl Object {
     /// One without members.
     pub fn new() -> Object {
         // Most fit: to grow step by step was a tenth of the time of a long list.
-        let mut line = Vec::with_capacity(512);
-        line.push(b'{');
-        Object(line)
+        Object::in_room(Vec::with_capacity(512))
+    }
+
+    /// One that is written behind what is there.
+    pub fn in_room(mut room: Vec<u8>) -> Object {
+        room.push(b'{');
+        Object(room)
     }
 
     fn name(&mut self, name: &str) {
-        if self.0.len() > 1 {
+        if self.0.last() != Some(&b'{') {
             self.0.push(b',');
         }
         self.0.push(b'"');
@@ -85,6 +89,21 @@ impl Object {
             write_string(text, &mut self.0);
         }
         self.0.push(b']');
+        self
+    }
+
+    /// A value as it stands.
+    #[must_use]
+    pub fn json(mut self, name: &str, value: &[u8]) -> Object {
+        self.name(name);
+        self.0.extend_from_slice(value);
+        self
+    }
+
+    /// Members as they stand, with their names.
+    #[must_use]
+    pub fn members(mut self, members: &[u8]) -> Object {
+        self.0.extend_from_slice(members);
         self
     }
 
