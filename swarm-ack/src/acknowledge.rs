@@ -11,6 +11,7 @@ use swarm_common::identity::{self, Identity};
 use swarm_common::journal::{self, Draft, Step};
 use swarm_common::message::{Message, TYPE_ACK};
 use swarm_common::ndjson::{self, Lines, Out, Piece, TooLong};
+use swarm_common::pending::Pending;
 use swarm_common::store::Store;
 use swarm_common::{options, text};
 use swarm_send::answer::{self as sent, Answers, Refusal};
@@ -23,7 +24,6 @@ use swarm_send::retry;
 use swarm_send::roster::Roster;
 
 use crate::cli::{self, NAME};
-use crate::pending::Pending;
 use crate::story::{self, Asked, Story};
 use crate::targets::{self, Named, Target};
 use crate::{answer, commands};

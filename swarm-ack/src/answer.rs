@@ -5,9 +5,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use swarm_common::exit::Failure;
 use swarm_common::json::{self, Object};
+use swarm_common::pending::Waiting;
 use swarm_send::answer::Refusal;
 
-use crate::pending::Waiting;
 use crate::story::{Event, Story, What};
 
 /// What waits, for whom, and how it stands.
@@ -21,7 +21,7 @@ pub fn waiting(event: &str, waiting: &Waiting<'_>, retry: &[Duration], now: Time
         .text("state", waiting.standing(retry, now).word())
         .text("since", waiting.since)
         .plain("tries", Some(waiting.tries).filter(|&tries| tries > 0))
-        .time("next_at", waiting.next_at(retry))
+        .time("next_at", waiting.next_at(retry, now))
         .end()
 }
 

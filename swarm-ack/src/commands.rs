@@ -6,11 +6,11 @@ use swarm_common::exit::{Exit, Failure};
 use swarm_common::fold::Fold;
 use swarm_common::journal::Journal;
 use swarm_common::ndjson::Out;
+use swarm_common::pending::{Pending, Standing, Waiting};
 use swarm_common::platform::Woken;
 use swarm_common::store::Store;
 use swarm_common::{identity, time};
 
-use crate::pending::{Pending, Standing, Waiting};
 use crate::story::{self, Asked};
 use crate::{answer, cli, targets};
 

@@ -1,7 +1,7 @@
 //! `swarm-ack`: acknowledges messages, and tells what waits for it.
 //!
 //! The map: [`cli`] is the command line, [`acknowledge`] writes acknowledgements ([`targets`] are what is typed or piped), [`commands`] are those that only
-//! look. [`pending`] is what waits, a fold over the journal; [`story`] all that the journal says of a message; [`record`] reads its lines, [`answer`] writes ours.
+//! look. [`story`] is all that the journal says of a message, [`answer`] writes our lines.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
@@ -9,7 +9,5 @@ pub mod acknowledge;
 pub mod answer;
 pub mod cli;
 pub mod commands;
-pub mod pending;
-pub mod record;
 pub mod story;
 pub mod targets;

@@ -4,12 +4,10 @@ use std::collections::{HashMap, HashSet};
 
 use memchr::memmem;
 use swarm_common::exit::Failure;
-use swarm_common::identity;
 use swarm_common::journal::{Journal, Step};
-use swarm_send::delivery;
+use swarm_common::record::{self, Asks, Escalation, Record, Retry, TYPE_DELIVERY, TYPE_ESCALATION, TYPE_RETRY};
+use swarm_common::{identity, message};
 use swarm_send::record::Outcome;
-
-use crate::record::{self, Asks, Escalation, Record, Retry, TYPE_ESCALATION, TYPE_RETRY};
 
 /// A message, and what came of it.
 #[derive(Debug)]
@@ -95,7 +93,7 @@ impl Story {
 
     fn add(&mut self, seq: u64, line: &[u8], record: &Record<'_>) {
         let what = match record.msg_type.as_ref() {
-            delivery::TYPE => swarm_send::record::delivery(line).map(|delivery| What::Delivery(delivery.outcomes)),
+            TYPE_DELIVERY => swarm_send::record::delivery(line).map(|delivery| What::Delivery(delivery.outcomes)),
             TYPE_RETRY => record::data(line).map(What::Retry),
             TYPE_ESCALATION => record::data(line).map(What::Escalation),
             _ if record.is_ack() => Some(What::Ack {
@@ -205,7 +203,7 @@ pub fn missing(journal: &Journal, msg_id: &str) -> Result<Failure, Failure> {
         return Ok(unknown.hint("an id is what swarm-send answered as msg_id; --seq N names a message by its number"));
     }
     let kept = format!("the journal begins at seq {} now: what was before it, retention removed", bounds.oldest_seq);
-    Ok(match (made_at_ms(msg_id), oldest_at_ms(journal)?) {
+    Ok(match (message::made_at_ms(msg_id), oldest_at_ms(journal)?) {
         (Some(made), Some(oldest)) if made < oldest => gone(&format!("the message {msg_id}"), bounds.oldest_seq),
         (Some(_), _) => unknown.hint(kept),
         // An id that its sender chose does not say when that was.
@@ -224,31 +222,4 @@ fn oldest_at_ms(journal: &Journal) -> Result<Option<i64>, Failure> {
     let Step::Lines { bytes, .. } = reader.next()? else { return Ok(None) };
     let line = bytes.split(|&byte| byte == b'\n').next().unwrap_or_default();
     Ok(record::parse(line).and_then(|record| swarm_common::time::timestamp(record.timestamp.as_bytes())).map(|at| at.as_millisecond()))
-}
-
-/// When a UUIDv7 was made, in milliseconds; `None` of any other id.
-fn made_at_ms(msg_id: &str) -> Option<i64> {
-    let hyphens = |at: &usize| msg_id.as_bytes().get(*at) == Some(&b'-');
-    let is_uuid = msg_id.len() == 36 && [8, 13, 18, 23].iter().all(hyphens) && msg_id.as_bytes().get(14) == Some(&b'7');
-    let digits: String = msg_id.chars().filter(|c| *c != '-').take(12).collect();
-    if is_uuid { i64::from_str_radix(&digits, 16).ok() } else { None }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_uuid_of_version_7_says_when_it_was_made_and_no_other_id_does() {
-        assert_eq!(made_at_ms("017f22e2-79b0-7cc3-98c4-dc0c0c07398f"), Some(0x017f_22e2_79b0));
-        for id in [
-            "",
-            "m1",
-            "017f22e2-79b0-4cc3-98c4-dc0c0c07398f",
-            "zzzzzzzz-79b0-7cc3-98c4-dc0c0c07398f",
-            "017f22e279b07cc398c4dc0c0c07398f0000",
-        ] {
-            assert_eq!(made_at_ms(id), None, "{id}");
-        }
-    }
 }

@@ -3,7 +3,7 @@
 use swarm_common::exit::Failure;
 use swarm_common::message;
 
-use crate::record::{self, Asks};
+use swarm_common::record::{self, Asks};
 
 /// A message that somebody named.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 //!
 //! The map: a line comes in through [`ndjson`], [`json`] says whether it is a record, [`message`] says whether it may
 //! be accepted, [`journal`] keeps it inside the [`store`], [`cursor`] remembers how far a reader got, and
-//! [`fold`] what was computed on the way.
+//! [`fold`] what was computed on the way: [`pending`], what waits for an acknowledgement, by what [`record`] reads in a line.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
@@ -19,7 +19,9 @@ pub mod limit;
 pub mod message;
 pub mod ndjson;
 pub mod options;
+pub mod pending;
 pub mod platform;
+pub mod record;
 pub mod registry;
 pub mod store;
 pub mod text;

@@ -22,6 +22,12 @@ pub const TYPE_BYTES_MAX: usize = 32;
 
 /// The most recipients of one message.
 pub const RECIPIENTS_MAX: usize = 1024;
+/// The most spans of time of one message after which it is sent again.
+pub const RETRIES_MAX: usize = 16;
+/// The longest of them, in milliseconds: 30 days.
+pub const RETRY_MS_MAX: u64 = 30 * 86_400_000;
+/// The most agents and groups that are to be told of one message that is not acknowledged.
+pub const ESCALATE_MAX: usize = 64;
 /// So much of a wrong value is shown in an error, in characters.
 const SHOWN_MAX: usize = 64;
 
@@ -54,6 +60,10 @@ pub struct Message {
     pub all: Option<Vec<String>>,
     /// It asks for an acknowledgement.
     pub requires_ack: Option<bool>,
+    /// After how many milliseconds each it is sent again while it is not acknowledged.
+    pub retry_ms: Option<Vec<u64>>,
+    /// Agents and groups that are told when it is not acknowledged after that.
+    pub escalate: Option<Vec<String>>,
     /// A rate limiter let it pass with this mark.
     pub over_limit: Option<bool>,
     /// The message that it answers.
@@ -67,8 +77,21 @@ pub struct Message {
 }
 
 /// The fields that a sender may give; the Python program's `sender` too.
-const FIELDS: [&str; 11] =
-    ["msg_id", "msg_type", "sender_id", "recipients", "requires_ack", "over_limit", "reply_to", "thread", "data", "content", "sender"];
+const FIELDS: [&str; 13] = [
+    "msg_id",
+    "msg_type",
+    "sender_id",
+    "recipients",
+    "requires_ack",
+    "retry_ms",
+    "escalate",
+    "over_limit",
+    "reply_to",
+    "thread",
+    "data",
+    "content",
+    "sender",
+];
 
 impl Message {
     /// Reads a record that a sender wrote.
@@ -103,6 +126,8 @@ impl Message {
             "sender_id" | "sender" => self.sender_id = Some(string(&key, value)?),
             "recipients" => self.recipients = Some(strings(&key, value)?),
             "requires_ack" => self.requires_ack = Some(boolean(&key, value)?),
+            "retry_ms" => self.retry_ms = Some(spans(&key, value)?),
+            "escalate" => self.escalate = Some(strings(&key, value)?),
             "over_limit" => self.over_limit = Some(boolean(&key, value)?),
             "reply_to" => self.reply_to = Some(string(&key, value)?),
             "thread" => self.thread = Some(string(&key, value)?),
@@ -135,6 +160,8 @@ impl Message {
         or(&mut self.sender_id, &defaults.sender_id);
         or(&mut self.recipients, &defaults.recipients);
         or(&mut self.requires_ack, &defaults.requires_ack);
+        or(&mut self.retry_ms, &defaults.retry_ms);
+        or(&mut self.escalate, &defaults.escalate);
         or(&mut self.over_limit, &defaults.over_limit);
         or(&mut self.reply_to, &defaults.reply_to);
         or(&mut self.thread, &defaults.thread);
@@ -172,6 +199,15 @@ impl Message {
             id.as_deref().map_or(Ok(()), |id| check_msg_id(field, id))?;
         }
         self.thread.as_deref().map_or(Ok(()), check_thread)?;
+        let asks = self.requires_ack == Some(true) && msg_type != TYPE_ACK;
+        for (field, is_given) in [("retry_ms", self.retry_ms.is_some()), ("escalate", self.escalate.is_some())] {
+            if is_given && !asks {
+                return Err(Failure::wrong(format!("{field}, and it asks for no acknowledgement"))
+                    .hint("to ask for one: --ack, or \"requires_ack\":true"));
+            }
+        }
+        self.retry_ms.as_deref().map_or(Ok(()), check_retry_ms)?;
+        self.escalate.as_deref().map_or(Ok(()), check_escalate)?;
 
         let id_is_own = self.msg_id.is_some();
         let msg_id = self.msg_id.unwrap_or_else(|| ids.make());
@@ -189,24 +225,34 @@ impl Message {
             field("forced_by", &mut body);
             json::write_string(by, &mut body);
         }
-        for (name, ids) in [("recipients", Some(&recipients)), ("all", self.all.as_ref())] {
-            let Some(ids) = ids else { continue };
-            field(name, &mut body);
+        let list = |name: &str, ids: Option<&Vec<String>>, body: &mut Vec<u8>| {
+            let Some(ids) = ids else { return };
+            field(name, body);
             body.push(b'[');
             for (n, id) in ids.iter().enumerate() {
                 if n > 0 {
                     body.push(b',');
                 }
-                json::write_string(id, &mut body);
+                json::write_string(id, body);
             }
             body.push(b']');
-        }
-        for (name, is_set) in [("requires_ack", self.requires_ack), ("over_limit", self.over_limit)] {
+        };
+        let flag = |name: &str, is_set: Option<bool>, body: &mut Vec<u8>| {
             if is_set == Some(true) {
-                field(name, &mut body);
+                field(name, body);
                 body.extend_from_slice(b"true");
             }
+        };
+        list("recipients", Some(&recipients), &mut body);
+        list("all", self.all.as_ref(), &mut body);
+        flag("requires_ack", self.requires_ack, &mut body);
+        if let Some(spans) = &self.retry_ms {
+            field("retry_ms", &mut body);
+            let spans: Vec<String> = spans.iter().map(u64::to_string).collect();
+            body.extend_from_slice(format!("[{}]", spans.join(",")).as_bytes());
         }
+        list("escalate", self.escalate.as_ref(), &mut body);
+        flag("over_limit", self.over_limit, &mut body);
         for (name, value) in [("reply_to", &self.reply_to), ("thread", &self.thread)] {
             if let Some(value) = value {
                 field(name, &mut body);
@@ -253,6 +299,14 @@ impl Ids {
 
 /// The last 62 bits of a UUIDv7.
 const RANDOM: u128 = (1 << 62) - 1;
+
+/// When a UUIDv7 was made, in milliseconds by its maker's clock; `None` of any other id.
+pub fn made_at_ms(msg_id: &str) -> Option<i64> {
+    let hyphens = |at: &usize| msg_id.as_bytes().get(*at) == Some(&b'-');
+    let is_uuid = msg_id.len() == 36 && [8, 13, 18, 23].iter().all(hyphens) && msg_id.as_bytes().get(14) == Some(&b'7');
+    let digits: String = msg_id.chars().filter(|c| *c != '-').take(12).collect();
+    if is_uuid { i64::from_str_radix(&digits, 16).ok() } else { None }
+}
 
 /// A message that may be stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -330,6 +384,27 @@ fn check_thread(thread: &str) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Refuses what are no spans of time to wait for an acknowledgement.
+///
+/// # Errors
+/// Status 2, with the rule.
+pub fn check_retry_ms(spans: &[u64]) -> Result<(), Failure> {
+    if (1..=RETRIES_MAX).contains(&spans.len()) && spans.iter().all(|span| (1..=RETRY_MS_MAX).contains(span)) {
+        return Ok(());
+    }
+    Err(Failure::wrong("retry_ms: no spans of time to wait for an acknowledgement")
+        .hint(format!("1 to {RETRIES_MAX} of them, each of at least a millisecond and at most 30 days, like [30000,60000]")))
+}
+
+fn check_escalate(names: &[String]) -> Result<(), Failure> {
+    if !(1..=ESCALATE_MAX).contains(&names.len()) {
+        return Err(
+            Failure::wrong(format!("escalate: {} names: 1 to {ESCALATE_MAX} are allowed", names.len())).hint(format!("everybody: {ALL}"))
+        );
+    }
+    names.iter().try_for_each(|name| identity::check("escalate", name.strip_prefix('@').unwrap_or(name)))
+}
+
 /// The recipients as they are stored: each once.
 fn recipients(given: Vec<String>) -> Result<Vec<String>, Failure> {
     if given.is_empty() {
@@ -371,9 +446,17 @@ fn string(field: &str, value: Value<'_>) -> Result<String, Failure> {
 
 fn strings(field: &str, value: Value<'_>) -> Result<Vec<String>, Failure> {
     match value {
-        Value::Array(_) => value.items().map(|item| string("recipients[]", item)).collect(),
+        Value::Array(_) => value.items().map(|item| string(&format!("{field}[]"), item)).collect(),
         _ => Err(kind(field, value, "an array of strings")),
     }
+}
+
+fn spans(field: &str, value: Value<'_>) -> Result<Vec<u64>, Failure> {
+    let wanted = "an array of milliseconds";
+    let Value::Array(_) = value else { return Err(kind(field, value, wanted)) };
+    let span =
+        |item: Value<'_>| item.as_u64().ok_or_else(|| Failure::wrong(format!("\"{field}\" holds what is no whole number of milliseconds")));
+    value.items().map(span).collect()
 }
 
 fn boolean(field: &str, value: Value<'_>) -> Result<bool, Failure> {
@@ -504,6 +587,48 @@ mod tests {
             assert!(failure.what.starts_with("--data: "), "{}", failure.what);
         }
         assert_eq!(parse_data("{a:1}").expect_err("no JSON").what, "--data: not JSON: expected a key in quotes at byte 2");
+    }
+
+    #[test]
+    fn a_uuid_of_version_7_says_when_it_was_made_and_no_other_id_does() {
+        assert_eq!(made_at_ms("017f22e2-79b0-7cc3-98c4-dc0c0c07398f"), Some(0x017f_22e2_79b0));
+        for id in [
+            "",
+            "m1",
+            "017f22e2-79b0-4cc3-98c4-dc0c0c07398f",
+            "zzzzzzzz-79b0-7cc3-98c4-dc0c0c07398f",
+            "017f22e279b07cc398c4dc0c0c07398f0000",
+        ] {
+            assert_eq!(made_at_ms(id), None, "{id}");
+        }
+    }
+
+    #[test]
+    fn when_it_is_sent_again_and_who_is_told_is_said_with_a_message_that_asks() {
+        let asking = |more: serde_json::Value| {
+            let mut record = json!({"sender_id": "a", "recipients": ["b"], "content": "x", "requires_ack": true});
+            record.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            record
+        };
+        let accepted = parse(&asking(json!({"retry_ms": [10000, 1], "escalate": ["@leads", "ann"]})).to_string()).and_then(accept).unwrap();
+        let body = String::from_utf8(accepted.draft.body).unwrap();
+        assert!(body.contains(r#""requires_ack":true,"retry_ms":[10000,1],"escalate":["@leads","ann"],"content""#), "{body}");
+        for (more, told) in [
+            (json!({"retry_ms": [1], "requires_ack": false}), "asks for no acknowledgement"),
+            (json!({"escalate": ["ann"], "msg_type": "ACK"}), "asks for no acknowledgement"),
+            (json!({"retry_ms": []}), "1 to 16"),
+            (json!({"retry_ms": [0]}), "at least a millisecond"),
+            (json!({"retry_ms": vec![1; 17]}), "1 to 16"),
+            (json!({"retry_ms": [2_592_000_001_u64]}), "30 days"),
+            (json!({"retry_ms": [1.5]}), "no whole number"),
+            (json!({"retry_ms": ["30s"]}), "no whole number"),
+            (json!({"retry_ms": 30}), "not an array"),
+            (json!({"escalate": []}), "1 to 64"),
+            (json!({"escalate": ["@a b"]}), "escalate"),
+            (json!({"escalate": [7]}), "escalate[]"),
+        ] {
+            assert!(refusal(asking(more.clone())).contains(told), "{more}: {}", refusal(asking(more.clone())));
+        }
     }
 
     proptest! {

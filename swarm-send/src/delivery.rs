@@ -3,12 +3,10 @@
 use swarm_common::journal::Draft;
 use swarm_common::json::{self, Object};
 use swarm_common::message::Ids;
+use swarm_common::record::TYPE_DELIVERY;
 use swarm_common::registry::Route;
 
 use crate::deliver::{Outcome, Word};
-
-/// The type of these records.
-pub const TYPE: &str = "DELIVERY";
 
 /// A record has at most 64 KiB, and its head and its end are small. What takes more is told in several records.
 const OUTCOMES_BYTES_MAX: usize = 60 * 1024;
@@ -85,7 +83,7 @@ fn parts(told: &[Told]) -> Vec<&[Told]> {
 }
 
 fn draft(Of { seq, msg_id, sender_id }: Of<'_>, told: &[Told], part: Option<(usize, usize)>, ids: &mut Ids) -> Draft {
-    let mut body = format!("\"msg_type\":\"{TYPE}\",\"sender_id\":").into_bytes();
+    let mut body = format!("\"msg_type\":\"{TYPE_DELIVERY}\",\"sender_id\":").into_bytes();
     json::write_string(sender_id, &mut body);
     body.extend_from_slice(b",\"reply_to\":");
     json::write_string(msg_id, &mut body);

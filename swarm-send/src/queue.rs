@@ -8,14 +8,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use swarm_common::fold::State;
 use swarm_common::message::TYPE_ACK;
+use swarm_common::record::{TYPE_DELIVERY, TYPE_RETRY};
 use swarm_common::time;
 
 use crate::deliver::{Word, why};
-use crate::delivery;
 use crate::record::{self, Delivery, Head};
-
-/// The type of a repeated delivery, of a message that was not acknowledged.
-const TYPE_RETRY: &str = "RETRY";
 
 /// So many messages wait at most. The oldest of more are not tried again; they stay in their recipients' inboxes.
 const WAITING_MAX: usize = 4096;
@@ -154,14 +151,14 @@ impl State for Queue {
     const NAME: &'static str = "queue";
 
     fn wants(msg_type: &[u8], _: &[u8]) -> bool {
-        [delivery::TYPE, TYPE_RETRY, TYPE_ACK].iter().any(|wanted| wanted.as_bytes() == msg_type)
+        [TYPE_DELIVERY, TYPE_RETRY, TYPE_ACK].iter().any(|wanted| wanted.as_bytes() == msg_type)
     }
 
     fn take(&mut self, seq: u64, record: &[u8]) {
         // What is none of these, or garbage, says nothing of deliveries.
         let Some(Head { msg_type, sender_id, reply_to }) = record::head(record) else { return };
         match msg_type.as_ref() {
-            delivery::TYPE => {
+            TYPE_DELIVERY => {
                 if let Some(delivery) = record::delivery(record) {
                     self.delivery(&reply_to, &delivery);
                 }

@@ -7,18 +7,23 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use memchr::memmem;
 use serde::{Deserialize, Serialize};
-use swarm_common::fold::State;
-use swarm_common::message::TYPE_ACK;
-use swarm_common::time;
-use swarm_send::delivery;
 
-use crate::record::{self, Asks, Escalation, Record, Retry, TYPE_ESCALATION, TYPE_RETRY};
+use crate::fold::State;
+use crate::message::{self, TYPE_ACK};
+use crate::record::{self, Asks, Delivery, Escalation, Record, Retry, TYPE_DELIVERY, TYPE_ESCALATION, TYPE_RETRY};
+use crate::time;
+
+/// The journal's timestamps never run backwards. So one that lies further ahead than this was written after the clock had been set back, or before.
+const AHEAD_MAX: SignedDuration = SignedDuration::from_secs(2);
 
 /// The messages that wait.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pending {
     /// By their ids.
     messages: BTreeMap<String, Asked>,
+    /// The ids of the ESCALATION records that nobody was told of yet, by their seqs.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    untold: BTreeMap<u64, String>,
 }
 
 /// A message that waits.
@@ -27,7 +32,10 @@ struct Asked {
     seq: u64,
     sender_id: String,
     /// When it was sent.
-    at: String,
+    at: Moment,
+    /// After how long each it is sent again, where its sender has said so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    retry_ms: Vec<u64>,
     /// By the agents' ids in lower case.
     agents: BTreeMap<String, Wait>,
     /// Of one that asks everybody and does not say who that was: who has acknowledged it, by now. It stays, for those may come whom it asked.
@@ -46,10 +54,34 @@ struct Wait {
     /// How often it was sent again.
     tries: u32,
     /// When that was last.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    tried_at: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tried_at: Option<Moment>,
     /// It was told to everyone.
     is_escalated: bool,
+}
+
+/// When a record was written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Moment {
+    /// As the journal says it.
+    at: String,
+    /// As its writer's clock said it, in milliseconds, where the record's id tells that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    made_ms: Option<i64>,
+}
+
+impl Moment {
+    fn of(record: &Record<'_>) -> Moment {
+        Moment { at: record.timestamp.to_string(), made_ms: message::made_at_ms(&record.msg_id) }
+    }
+
+    /// By the clock as it is now; `None` where it was set back since, and nobody can tell.
+    fn by(&self, now: Timestamp) -> Option<Timestamp> {
+        let is_past = |at: &Timestamp| at.duration_since(now) <= AHEAD_MAX;
+        let at = time::timestamp(self.at.as_bytes()).unwrap_or(Timestamp::UNIX_EPOCH);
+        let made_at = || self.made_ms.and_then(|ms| Timestamp::from_millisecond(ms).ok());
+        Some(at).filter(is_past).or_else(|| made_at().filter(is_past))
+    }
 }
 
 /// One message that waits for one agent.
@@ -67,8 +99,19 @@ pub struct Waiting<'p> {
     pub agent_id: &'p str,
     /// How often it was sent again.
     pub tries: u32,
-    tried_at: &'p str,
-    is_escalated: bool,
+    /// It was told to everyone.
+    pub is_escalated: bool,
+    last: &'p Moment,
+    retry_ms: &'p [u64],
+}
+
+/// What is to be done about one message that waits for one agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// To send it again: so many times by then.
+    Retry(u32),
+    /// To tell everyone.
+    Escalate,
 }
 
 /// How it stands with what waits.
@@ -94,26 +137,32 @@ impl Standing {
 }
 
 impl Waiting<'_> {
-    /// Until when there is time: of what was escalated, no longer.
-    pub fn next_at(&self, retry: &[Duration]) -> Option<Timestamp> {
+    /// Until when there is time: of what was escalated, no longer. `retry` are the spans that are configured.
+    pub fn next_at(&self, retry: &[Duration], now: Timestamp) -> Option<Timestamp> {
         if self.is_escalated {
             return None;
         }
-        let last = if self.tried_at.is_empty() { self.since } else { self.tried_at };
+        let at = self.tries as usize;
         // Behind the last span it is that one again.
-        let span = retry.get(self.tries as usize).or(retry.last())?;
-        let from = time::timestamp(last.as_bytes()).unwrap_or(Timestamp::UNIX_EPOCH);
-        let span = SignedDuration::try_from(*span).unwrap_or(SignedDuration::MAX);
-        Some(from.checked_add(span).unwrap_or(Timestamp::MAX))
+        let own = self.retry_ms.get(at).or(self.retry_ms.last()).map(|&ms| Duration::from_millis(ms));
+        let span = own.or_else(|| retry.get(at).or(retry.last()).copied())?;
+        let span = SignedDuration::try_from(span).unwrap_or(SignedDuration::MAX);
+        Some(self.last.by(now).map_or(now, |from| from.checked_add(span).unwrap_or(Timestamp::MAX)))
     }
 
     /// How it stands at that moment.
     pub fn standing(&self, retry: &[Duration], now: Timestamp) -> Standing {
-        match self.next_at(retry) {
+        match self.next_at(retry, now) {
             None => Standing::Escalated,
             Some(next_at) if next_at <= now => Standing::Overdue,
             Some(_) => Standing::Waiting,
         }
+    }
+
+    /// What is to be done once that time is over.
+    pub fn step(&self, retry: &[Duration]) -> Step {
+        let spans = if self.retry_ms.is_empty() { retry.len() } else { self.retry_ms.len() };
+        if (self.tries as usize) < spans { Step::Retry(self.tries + 1) } else { Step::Escalate }
     }
 }
 
@@ -153,6 +202,11 @@ impl Pending {
         self.messages.iter().find(|(_, asked)| asked.seq == seq).map(|(msg_id, _)| msg_id.as_str())
     }
 
+    /// The ESCALATION records that nobody was told of yet: seq and id, the oldest first.
+    pub fn untold(&self) -> impl Iterator<Item = (u64, &str)> {
+        self.untold.iter().map(|(seq, msg_id)| (*seq, msg_id.as_str()))
+    }
+
     fn message(&mut self, seq: u64, record: &Record<'_>) {
         let (agents, acknowledged) = match record.asks() {
             Asks::Nobody => return,
@@ -163,8 +217,9 @@ impl Pending {
         if agents.is_empty() && acknowledged.is_none() {
             return;
         }
-        let (sender_id, at) = (record.sender_id.to_string(), record.timestamp.to_string());
-        self.messages.insert(record.msg_id.to_string(), Asked { seq, sender_id, at, agents, acknowledged, is_delivered: false });
+        let (sender_id, at) = (record.sender_id.to_string(), Moment::of(record));
+        let retry_ms = record.retry().unwrap_or_default().to_vec();
+        self.messages.insert(record.msg_id.to_string(), Asked { seq, sender_id, at, retry_ms, agents, acknowledged, is_delivered: false });
     }
 
     fn acknowledge(&mut self, record: &Record<'_>) {
@@ -178,10 +233,13 @@ impl Pending {
         }
     }
 
-    /// Who everybody was, where the message itself does not say it.
+    /// That people were told; and who everybody was, where the message itself does not say it.
     fn delivery(&mut self, msg_id: &str, line: &[u8]) {
+        if !self.untold.is_empty() {
+            self.untold.retain(|_, escalation| escalation != msg_id);
+        }
         let Some(Asked { agents, acknowledged: Some(acknowledged), is_delivered, .. }) = self.messages.get_mut(msg_id) else { return };
-        let Some(delivery) = swarm_send::record::delivery(line) else { return };
+        let Some(delivery) = record::data::<Delivery>(line) else { return };
         for outcome in delivery.outcomes {
             *is_delivered = true;
             let key = outcome.agent_id.to_ascii_lowercase();
@@ -191,15 +249,17 @@ impl Pending {
         }
     }
 
-    fn retry(&mut self, msg_id: &str, at: &str, retry: &Retry) {
+    fn retry(&mut self, msg_id: &str, at: Moment, retry: &Retry) {
         let asked = self.messages.get_mut(msg_id);
         let Some(wait) = asked.and_then(|asked| asked.agents.get_mut(&retry.agent_id.to_ascii_lowercase())) else { return };
         // One whose writer was killed before it wrote it down is written down again by the next one, under the same number.
         wait.tries = wait.tries.max(retry.count);
-        at.clone_into(&mut wait.tried_at);
+        wait.tried_at = Some(at);
     }
 
-    fn escalate(&mut self, msg_id: &str, escalation: &Escalation) {
+    fn escalate(&mut self, seq: u64, record: &Record<'_>, escalation: &Escalation) {
+        self.untold.insert(seq, record.msg_id.to_string());
+        let msg_id = record.reply_to.as_ref();
         let Some(asked) = self.messages.get_mut(msg_id) else { return };
         for agent_id in &escalation.agent_ids {
             if let Some(wait) = asked.agents.get_mut(&agent_id.to_ascii_lowercase()) {
@@ -215,18 +275,19 @@ impl Asked {
             msg_id,
             seq: self.seq,
             sender_id: &self.sender_id,
-            since: &self.at,
+            since: &self.at.at,
             agent_id: &wait.agent_id,
             tries: wait.tries,
-            tried_at: &wait.tried_at,
             is_escalated: wait.is_escalated,
+            last: wait.tried_at.as_ref().unwrap_or(&self.at),
+            retry_ms: &self.retry_ms,
         })
     }
 }
 
 impl Wait {
     fn of(agent_id: &str) -> Wait {
-        Wait { agent_id: agent_id.to_string(), tries: 0, tried_at: String::new(), is_escalated: false }
+        Wait { agent_id: agent_id.to_string(), tries: 0, tried_at: None, is_escalated: false }
     }
 }
 
@@ -234,7 +295,7 @@ impl State for Pending {
     const NAME: &'static str = "pending";
 
     fn wants(msg_type: &[u8], rest: &[u8]) -> bool {
-        let is_about_one = [TYPE_ACK, TYPE_RETRY, TYPE_ESCALATION, delivery::TYPE].iter().any(|about| about.as_bytes() == msg_type);
+        let is_about_one = [TYPE_ACK, TYPE_RETRY, TYPE_ESCALATION, TYPE_DELIVERY].iter().any(|about| about.as_bytes() == msg_type);
         is_about_one || memmem::find(rest, b"requires_ack").is_some()
     }
 
@@ -242,15 +303,15 @@ impl State for Pending {
         let Some(record) = record::parse(line) else { return };
         let about = record.reply_to.as_ref();
         match record.msg_type.as_ref() {
-            delivery::TYPE => self.delivery(about, line),
+            TYPE_DELIVERY => self.delivery(about, line),
             TYPE_RETRY => {
                 if let Some(retry) = record::data(line) {
-                    self.retry(about, &record.timestamp, &retry);
+                    self.retry(about, Moment::of(&record), &retry);
                 }
             }
             TYPE_ESCALATION => {
                 if let Some(escalation) = record::data(line) {
-                    self.escalate(about, &escalation);
+                    self.escalate(seq, &record, &escalation);
                 }
             }
             _ if record.is_ack() => self.acknowledge(&record),
@@ -260,6 +321,7 @@ impl State for Pending {
 
     fn forget_before(&mut self, oldest_seq: u64) {
         self.messages.retain(|_, asked| asked.seq >= oldest_seq);
+        self.untold = self.untold.split_off(&oldest_seq);
     }
 }
 

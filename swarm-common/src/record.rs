@@ -1,10 +1,15 @@
-//! What the journal's lines say of acknowledgements. It reads what anybody may have written: what is none of these, or garbage, says nothing.
+//! What the journal's lines say of a message that asks for an acknowledgement. It reads what anybody may have written: what is none of these, or
+//! garbage, says nothing.
 
 use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use swarm_common::message::{ALL, TYPE_ACK, TYPES_OF_SYSTEM};
+
+use crate::message::{self, ALL, TYPE_ACK, TYPES_OF_SYSTEM};
+
+/// The type of what says what became of a message.
+pub const TYPE_DELIVERY: &str = "DELIVERY";
 
 /// The type of a repeated delivery, of a message that was not acknowledged.
 pub const TYPE_RETRY: &str = "RETRY";
@@ -36,6 +41,12 @@ pub struct Record<'a> {
     /// It asks for an acknowledgement.
     #[serde(default)]
     pub requires_ack: bool,
+    /// After how many milliseconds each it is to be sent again.
+    #[serde(default)]
+    pub retry_ms: Vec<u64>,
+    /// Who is to be told when it is not acknowledged after that.
+    #[serde(default)]
+    pub escalate: Vec<String>,
     /// The message that it is about.
     #[serde(borrow, default)]
     pub reply_to: Cow<'a, str>,
@@ -77,6 +88,13 @@ impl Record<'_> {
     }
 }
 
+impl Record<'_> {
+    /// After how long each it is to be sent again, where its sender has said so.
+    pub fn retry(&self) -> Option<&[u64]> {
+        message::check_retry_ms(&self.retry_ms).is_ok().then_some(self.retry_ms.as_slice())
+    }
+}
+
 /// A record; `None` of what is none.
 pub fn parse(line: &[u8]) -> Option<Record<'_>> {
     serde_json::from_slice(line).ok()
@@ -106,6 +124,20 @@ pub struct Escalation {
     /// Why it was.
     #[serde(default)]
     pub why: String,
+}
+
+/// What a DELIVERY says, as far as it matters here: to whom the message went.
+#[derive(Debug, Deserialize)]
+pub struct Delivery {
+    /// Each of them.
+    pub outcomes: Vec<Recipient>,
+}
+
+/// One to whom a message went.
+#[derive(Debug, Deserialize)]
+pub struct Recipient {
+    /// As it is registered.
+    pub agent_id: String,
 }
 
 /// The data of a record.

@@ -2,8 +2,9 @@ use super::*;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::path::Path;
-use swarm_common::fold::Fold;
-use swarm_common::journal::{Draft, Journal, Settings, Step};
+
+use crate::fold::Fold;
+use crate::journal::{self, Draft, Journal, Settings};
 
 /// At so many seconds after a moment.
 fn at(seconds: i64) -> Timestamp {
@@ -97,7 +98,7 @@ fn each_try_gives_it_the_next_span_and_behind_the_last_one_that_again() {
     let mut now = 0;
     for (count, span) in [30, 60, 120, 120, 120].into_iter().enumerate() {
         let waiting = pending.of("m1")[0];
-        assert_eq!((waiting.tries as usize, waiting.next_at(&spans)), (count, Some(at(now + span))));
+        assert_eq!((waiting.tries as usize, waiting.next_at(&spans, at(now))), (count, Some(at(now + span))));
         assert_eq!(waiting.standing(&spans, at(now + span - 1)), Standing::Waiting);
         assert_eq!(waiting.standing(&spans, at(now + span)), Standing::Overdue);
         now += span;
@@ -112,9 +113,72 @@ fn each_try_gives_it_the_next_span_and_behind_the_last_one_that_again() {
         json!({"msg_type": "ESCALATION", "reply_to": "m1", "data": {"agent_ids": ["Ann"], "why": "no acknowledgement"}}),
     );
     let waiting = pending.of("m1")[0];
-    assert_eq!((waiting.standing(&spans, at(now)), waiting.next_at(&spans)), (Standing::Escalated, None));
+    assert_eq!((waiting.standing(&spans, at(now)), waiting.next_at(&spans, at(now))), (Standing::Escalated, None));
     take(&mut pending, 5, now, ack("ann"));
-    assert_eq!(pending, Pending::default(), "it can be acknowledged yet");
+    assert!(waits(&pending).is_empty(), "it can be acknowledged yet");
+}
+
+#[test]
+fn its_sender_may_say_when_it_is_sent_again_and_after_so_many_times_everyone_is_told() {
+    let spans = [30, 60].map(Duration::from_secs);
+    let step = |own: Value, tries: u32| {
+        let mut pending = Pending::default();
+        let mut message = question(&["ann"]);
+        message["retry_ms"] = own;
+        take(&mut pending, 1, 0, message);
+        (1..=tries).for_each(|count| take(&mut pending, 2, 0, retry("ann", count)));
+        let waiting = pending.of("m1")[0];
+        (waiting.step(&spans), waiting.next_at(&spans, at(0)).unwrap().duration_since(at(0)).as_secs())
+    };
+    // What is no list of spans says nothing.
+    for configured in [json!([]), json!([0]), json!(vec![1; 17])] {
+        let steps = [0, 1, 2].map(|tries| step(configured.clone(), tries));
+        assert_eq!(steps, [(Step::Retry(1), 30), (Step::Retry(2), 60), (Step::Escalate, 60)]);
+    }
+    assert_eq!([0, 1].map(|tries| step(json!([5000]), tries)), [(Step::Retry(1), 5), (Step::Escalate, 5)]);
+}
+
+#[test]
+fn a_clock_that_is_set_back_silences_nothing_and_hastens_one_try_at_most() {
+    let spans = [30, 60].map(Duration::from_secs);
+    let next = |id: &str, retries: &[(i64, &str)], now: i64| {
+        let mut pending = Pending::default();
+        let mut message = question(&["ann"]);
+        message["msg_id"] = json!(id);
+        take(&mut pending, 1, 0, message);
+        for (n, (seconds, id)) in retries.iter().enumerate() {
+            let mut again = retry("ann", n as u32 + 1);
+            (again["msg_id"], again["reply_to"]) = (json!(id), pending.all()[0].msg_id.into());
+            take(&mut pending, 2, *seconds, again);
+        }
+        pending.all()[0].next_at(&spans, at(now)).unwrap().duration_since(at(now)).as_secs()
+    };
+    /// An id that was made at so many seconds.
+    fn made(seconds: i64) -> String {
+        let ms = format!("{:012x}", at(seconds).as_millisecond());
+        format!("{}-{}-7000-8000-000000000000", &ms[..8], &ms[8..])
+    }
+    // The clock was an hour ahead; the journal's time stands still until then.
+    assert_eq!(next("m1", &[], -3600), 0, "nobody knows how long it is ago: now");
+    assert_eq!(next(&made(-3600), &[], -3590), 20, "its id tells");
+    assert_eq!(next("m1", &[(0, &made(-3600))], -3590), 50, "after that it goes on by the new clock");
+    assert_eq!(next("m1", &[(0, "r1")], -3590), 0);
+    assert_eq!(next("m1", &[], -1), 31, "a clock that is slewed was not set back");
+    assert_eq!(next("m1", &[], 3600), -3570, "set ahead: it is late");
+}
+
+#[test]
+fn an_escalation_is_untold_until_its_own_delivery_is_written_down() {
+    let mut pending = Pending::default();
+    take(&mut pending, 1, 0, question(&["ann"]));
+    let escalation = json!({"msg_id": "e1", "msg_type": "ESCALATION", "reply_to": "m1", "data": {"agent_ids": ["ann"], "why": "gone"}});
+    take(&mut pending, 2, 0, escalation);
+    assert_eq!(pending.untold().collect::<Vec<_>>(), [(2, "e1")]);
+    let delivery = |about: &str| json!({"msg_type": "DELIVERY", "reply_to": about, "data": {"seq": 2, "outcomes": []}});
+    take(&mut pending, 3, 0, delivery("m1"));
+    assert_eq!(pending.untold().count(), 1);
+    take(&mut pending, 4, 0, delivery("e1"));
+    assert_eq!(pending.untold().count(), 0);
 }
 
 /// What a naive reader says of the journal's lines: seq, agent, tries, whether it was escalated.
@@ -156,11 +220,13 @@ fn lines(journal: &Journal) -> Vec<(u64, Value)> {
     let (mut reader, mut lines) = (journal.read_from(0).unwrap(), Vec::new());
     loop {
         match reader.next().unwrap() {
-            Step::Lines { bytes, .. } => lines.extend(bytes.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).map(|line| {
-                let record: Value = serde_json::from_slice(line).unwrap();
-                (record["seq"].as_u64().unwrap(), record)
-            })),
-            Step::End => return lines,
+            journal::Step::Lines { bytes, .. } => {
+                lines.extend(bytes.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).map(|line| {
+                    let record: Value = serde_json::from_slice(line).unwrap();
+                    (record["seq"].as_u64().unwrap(), record)
+                }))
+            }
+            journal::Step::End => return lines,
             _ => {}
         }
     }
