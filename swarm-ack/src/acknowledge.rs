@@ -16,17 +16,18 @@ use swarm_common::store::Store;
 use swarm_common::{options, text};
 use swarm_send::answer::{self as sent, Answers, Refusal};
 use swarm_send::batch::{Batch, Origin, Told};
+use swarm_send::besides;
 use swarm_send::cli::Deed;
 use swarm_send::gate::Gate;
 use swarm_send::post::Post;
 use swarm_send::quota::Quota;
-use swarm_send::retry;
 use swarm_send::roster::Roster;
+use swarm_send::{tick, wait};
 
+use crate::answer;
 use crate::cli::{self, NAME};
 use crate::story::{self, Asked, Story};
 use crate::targets::{self, Named, Target};
-use crate::{answer, commands};
 
 /// Acknowledges what was named.
 ///
@@ -94,7 +95,7 @@ enum Slot {
 }
 
 /// What may be meant by a word that is no id.
-const COMMANDS: [&str; 3] = ["pending", "status", "wait"];
+const COMMANDS: [&str; 5] = ["pending", "status", "wait", "tick", "watch"];
 
 /// Of a refusal: somebody stored the same meanwhile, in my name.
 const REPEATED: &str = "repeated";
@@ -113,7 +114,7 @@ impl<'a> Desk<'a> {
             gate: Gate::new(who, false, is_kept, Message::default(), roster),
             batch: Batch::new(Quota::of(store)?, false, Deed::Deliver, None),
             answers: Answers::to(Some(Out::stdout()?)),
-            fold: commands::look(store, &store.journal())?,
+            fold: tick::look(store, &store.journal())?,
             count: 0,
             worst: Exit::Yes,
         })
@@ -262,7 +263,7 @@ impl<'a> Desk<'a> {
             }
         });
         answers.flush()?;
-        retry::afterwards(post);
+        besides::afterwards(post);
         gate.renew();
         self.worst = self.worst.max(stored?);
         // So that the next call reads one small file.
@@ -323,7 +324,7 @@ impl<'a> Desk<'a> {
             return Ok(Err(Failure::wrong(format!("no message has the seq {seq}")).hint(format!("the last one is seq {last}"))));
         }
         if seq < bounds.oldest_seq {
-            return Ok(Err(story::gone(&format!("seq {seq}"), bounds.oldest_seq)));
+            return Ok(Err(wait::gone(&format!("seq {seq}"), bounds.oldest_seq)));
         }
         let mut reader = journal.read_from(seq)?;
         let Step::Lines { bytes, .. } = reader.next()? else {

@@ -73,9 +73,3 @@ pub fn events(Event { seq, at, what }: &Event) -> Vec<Vec<u8>> {
 fn event(word: &str, seq: u64, at: &str) -> Object {
     Object::new().text("event", word).plain("seq", Some(seq)).text("timestamp", at)
 }
-
-/// How a wait ended: `acknowledged`, `escalated` or `timeout`, and who has not acknowledged.
-pub fn waited(status: &str, msg_id: &str, seq: u64, missing: &[Waiting<'_>]) -> Vec<u8> {
-    let object = Object::new().text("status", status).text("msg_id", msg_id).plain("seq", Some(seq));
-    if missing.is_empty() { object.end() } else { object.list("waiting", missing.iter().map(|waiting| waiting.agent_id)).end() }
-}

@@ -8,7 +8,7 @@ use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 use swarm_common::exit::{Exit, Failure};
 use swarm_common::{ndjson, options, platform, time};
 
-use crate::{acknowledge, commands};
+use crate::{acknowledge, commands, watch};
 
 /// The program's name.
 pub const NAME: &str = "swarm-ack";
@@ -57,6 +57,10 @@ pub enum Command {
     Status(Status),
     /// wait until all have acknowledged a message
     Wait(Wait),
+    /// do what is due, once: send again, escalate
+    Tick(Tick),
+    /// do what falls due, as long as it runs
+    Watch(Watch),
 }
 
 /// In which swarm.
@@ -156,6 +160,40 @@ pub struct Wait {
     pub place: Place,
 }
 
+/// `tick`
+#[derive(Debug, Args)]
+#[command(after_help = "Example:  swarm-ack tick | jq -r .status | sort | uniq -c")]
+pub struct Tick {
+    /// no more than so many messages (default: 1000)
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = count,
+        default_value = "1000",
+        hide_default_value = true,
+        help_heading = WHAT,
+        long_help = "Send again, or escalate, no more than so many messages, the oldest first; what is left is the next call's. 1000 where it is left out."
+    )]
+    pub max: usize,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub place: Place,
+}
+
+/// `watch`
+#[derive(Debug, Args)]
+#[command(after_help = "Example:  swarm-ack watch >>acks.log &")]
+pub struct Watch {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub place: Place,
+}
+
+fn count(text: &str) -> Result<usize, &'static str> {
+    text.parse().ok().filter(|&count| count > 0).ok_or("not a whole number from 1")
+}
+
 /// A number, with plain words for what is none.
 fn whole(text: &str) -> Result<u64, &'static str> {
     text.parse().ok().filter(|&seq| seq > 0).ok_or("not a whole number from 1")
@@ -183,6 +221,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<Exit, Failure> {
             Some(Command::Pending(options)) => commands::pending(&options),
             Some(Command::Status(options)) => commands::status(&options),
             Some(Command::Wait(options)) => commands::wait(&options),
+            Some(Command::Tick(options)) => commands::tick(&options),
+            Some(Command::Watch(options)) => watch::watch(&options),
         },
         Err(error) => told(&error),
     }

@@ -1,7 +1,7 @@
 //! `swarm-ack`: acknowledges messages, and tells what waits for it.
 //!
 //! The map: [`cli`] is the command line, [`acknowledge`] writes acknowledgements ([`targets`] are what is typed or piped), [`commands`] are those that only
-//! look. [`story`] is all that the journal says of a message, [`answer`] writes our lines.
+//! look, and the one tick; [`watch`] does what falls due. [`story`] is all that the journal says of a message, [`answer`] writes our lines.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
@@ -11,3 +11,4 @@ pub mod cli;
 pub mod commands;
 pub mod story;
 pub mod targets;
+pub mod watch;

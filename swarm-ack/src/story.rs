@@ -8,6 +8,7 @@ use swarm_common::journal::{Journal, Step};
 use swarm_common::record::{self, Asks, Escalation, Record, Retry, TYPE_DELIVERY, TYPE_ESCALATION, TYPE_RETRY};
 use swarm_common::{identity, message};
 use swarm_send::record::Outcome;
+use swarm_send::wait::gone;
 
 /// A message, and what came of it.
 #[derive(Debug)]
@@ -209,11 +210,6 @@ pub fn missing(journal: &Journal, msg_id: &str) -> Result<Failure, Failure> {
         // An id that its sender chose does not say when that was.
         (None, _) => unknown.hint(format!("{kept}, this one perhaps")),
     })
-}
-
-/// A message that retention took.
-pub fn gone(what: &str, oldest_seq: u64) -> Failure {
-    Failure::no(format!("{what} is gone: retention removed it")).hint(format!("the journal begins at seq {oldest_seq} now"))
 }
 
 /// When the oldest record that is kept was accepted, in milliseconds.

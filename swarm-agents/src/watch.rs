@@ -124,9 +124,7 @@ fn ends(found: &Known) -> (Vec<OwnedFd>, bool) {
         if *status == Status::Gone {
             continue;
         }
-        let server = agent.pane.as_ref().map(|pane| pane.server.process());
-        let in_pane = || agent.pane.as_ref().and_then(|pane| Process::of(pane.pid).ok().flatten());
-        processes.extend(server.into_iter().chain(agent.process.clone().or_else(in_pane)));
+        processes.extend(agent.lives_by());
     }
     processes.sort_unstable_by(|a, b| (a.pid, &a.start, &a.space).cmp(&(b.pid, &b.start, &b.space)));
     processes.dedup();

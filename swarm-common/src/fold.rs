@@ -108,8 +108,8 @@ impl<S: State> Fold<S> {
             Some(reader) => reader,
             None => {
                 // Nothing was read, or what was read is not what lies there.
+                self.is_changed |= self.last_id.is_some();
                 (self.state, self.next_seq, self.last_id) = (S::default(), 0, None);
-                self.is_changed = true;
                 journal.read_from(0)?
             }
         };

@@ -188,8 +188,13 @@ impl Pending {
             return true;
         }
         // Nobody was registered: whoever reads it may say so, but its sender.
-        let is_open = asked.acknowledged.as_ref().is_some_and(|acknowledged| !acknowledged.contains(&agent_id));
-        is_open && !asked.is_delivered && !agent_id.eq_ignore_ascii_case(&asked.sender_id)
+        let is_new = asked.acknowledged.as_ref().is_some_and(|acknowledged| !acknowledged.contains(&agent_id));
+        is_new && !asked.is_delivered && !agent_id.eq_ignore_ascii_case(&asked.sender_id)
+    }
+
+    /// True of a message that asks everybody, of whom nobody knows who that is.
+    pub fn is_open(&self, msg_id: &str) -> bool {
+        self.messages.get(msg_id).is_some_and(|asked| asked.acknowledged.is_some() && !asked.is_delivered)
     }
 
     /// Who sent this message, if it may wait for anybody.

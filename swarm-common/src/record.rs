@@ -18,7 +18,7 @@ pub const TYPE_RETRY: &str = "RETRY";
 pub const TYPE_ESCALATION: &str = "ESCALATION";
 
 /// A record, as far as it matters here.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 pub struct Record<'a> {
     /// Its id.
     #[serde(borrow, default)]

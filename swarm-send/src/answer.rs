@@ -5,7 +5,9 @@ use std::os::fd::BorrowedFd;
 use swarm_common::exit::{Exit, Failure};
 use swarm_common::json::{self, Object};
 use swarm_common::ndjson::{self, Out};
+use swarm_common::pending::Waiting;
 use swarm_common::platform::Life;
+use swarm_common::record::Escalation;
 use swarm_common::registry::Route;
 
 use crate::deliver::why;
@@ -34,6 +36,11 @@ impl Answers {
     pub fn line(&mut self, line: &[u8]) -> Result<(), Failure> {
         let done = self.0.as_mut().map_or(Ok(()), |out| out.line(line));
         self.outlive_reader(done)
+    }
+
+    /// Where they go, to notice when nobody reads them any more.
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.0.as_ref().map(Out::fd)
     }
 
     /// Writes what was gathered.
@@ -83,19 +90,33 @@ pub fn accepted(seq: u64, msg_id: &str, recipients: &[String], outcomes: Option<
     line.push(b']');
     if let Some(outcomes) = outcomes {
         line.extend_from_slice(b",\"outcomes\":");
-        delivery::write_list(outcomes, &mut line);
+        line.extend_from_slice(&delivery::list(outcomes));
     }
     line.push(b'}');
     line
 }
 
-/// `{"status":"retried","seq":7,"msg_id":"..","outcomes":[..]}`
-pub fn retried(seq: u64, msg_id: &str, outcomes: &[Told]) -> Vec<u8> {
-    let mut line = stored("retried", seq, msg_id);
-    line.extend_from_slice(b",\"outcomes\":");
-    delivery::write_list(outcomes, &mut line);
-    line.push(b'}');
-    line
+/// `{"status":"retried","seq":7,"msg_id":"..","try":1,"outcomes":[..]}`; without `try` where it was queued, and not unacknowledged.
+pub fn retried(letter: &Letter, outcomes: &[Told]) -> Vec<u8> {
+    let object = of("retried", letter).plain("try", letter.retry.map(|retry| retry.count));
+    object.json("outcomes", &delivery::list(outcomes)).end()
+}
+
+/// `{"status":"escalated","seq":9,"msg_id":"..","reply_to":"..","agent_ids":["a"],"why":"gone","outcomes":[..]}`: the message that it is about is
+/// `reply_to`.
+pub fn escalated(letter: &Letter, reply_to: &str, escalation: &Escalation, outcomes: &[Told]) -> Vec<u8> {
+    let object = of("escalated", letter).text("reply_to", reply_to).list("agent_ids", escalation.agent_ids.iter().map(String::as_str));
+    object.text("why", &escalation.why).json("outcomes", &delivery::list(outcomes)).end()
+}
+
+/// How a wait ended: `acknowledged`, `escalated` or `timeout`, and who has not acknowledged.
+pub fn waited(status: &str, msg_id: &str, seq: u64, missing: &[Waiting<'_>]) -> Vec<u8> {
+    let object = Object::new().text("status", status).text("msg_id", msg_id).plain("seq", Some(seq));
+    if missing.is_empty() { object.end() } else { object.list("waiting", missing.iter().map(|waiting| waiting.agent_id)).end() }
+}
+
+fn of(status: &str, letter: &Letter) -> Object {
+    Object::new().text("status", status).plain("seq", Some(letter.seq)).text("msg_id", &letter.msg_id)
 }
 
 /// `{"status":"dry-run","recipients":["a"],"deliveries":[{"agent_id":"a","route":"pane","pane":"%3"},..]}`

@@ -9,13 +9,13 @@ use swarm_common::message::Accepted;
 use swarm_common::registry::Route;
 
 use crate::answer::{self, Refusal};
+use crate::besides;
 use crate::cli::{Deed, NAME};
 use crate::deliver::Word;
 use crate::delivery::Told as Delivered;
 use crate::gate::{Addressed, Recipient};
 use crate::post::{Letter, Post};
 use crate::quota::Quota;
-use crate::retry;
 
 /// A batch is stored when it holds so much. More would take memory and save little: a sync costs some hundred microseconds, as does
 /// writing this.
@@ -216,7 +216,7 @@ fn deliver(
             letters.push(letter(*seq, draft, to, route));
         }
     }
-    let told = retry::deliver(post, letters);
+    let told = besides::deliver(post, letters);
     places.into_iter().zip(told).collect()
 }
 
@@ -244,7 +244,7 @@ fn say_refused<'a>(told: impl Iterator<Item = &'a Delivered>) -> Exit {
 
 fn letter(seq: u64, draft: &Draft, to: Vec<Recipient>, route: Option<Route>) -> Letter {
     let Draft { msg_id, sender_id, body, .. } = draft;
-    Letter { seq, msg_id: msg_id.clone(), sender_id: sender_id.clone(), members: body.clone(), to, route }
+    Letter { seq, msg_id: msg_id.clone(), sender_id: sender_id.clone(), members: body.clone(), to, route, retry: None }
 }
 
 /// What became of a draft.

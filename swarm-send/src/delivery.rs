@@ -38,15 +38,9 @@ impl Told {
 }
 
 /// A list of them, with its brackets.
-pub fn write_list(told: &[Told], out: &mut Vec<u8>) {
-    out.push(b'[');
-    for (n, told) in told.iter().enumerate() {
-        if n > 0 {
-            out.push(b',');
-        }
-        out.extend_from_slice(&told.write());
-    }
-    out.push(b']');
+pub fn list(told: &[Told]) -> Vec<u8> {
+    let items: Vec<Vec<u8>> = told.iter().map(Told::write).collect();
+    [b"[", items.join(&b","[..]).as_slice(), b"]"].concat()
 }
 
 /// The message that was delivered, or not.
@@ -92,12 +86,12 @@ fn draft(Of { seq, msg_id, sender_id }: Of<'_>, told: &[Told], part: Option<(usi
         body.extend_from_slice(format!(",\"part\":{part},\"parts\":{parts}").as_bytes());
     }
     body.extend_from_slice(b",\"outcomes\":");
-    write_list(told, &mut body);
+    body.extend_from_slice(&list(told));
     let counts = counts(told).into_iter().fold(Object::new(), |object, (word, count)| object.plain(word.text(), Some(count)));
     body.extend_from_slice(b",\"counts\":");
     body.extend_from_slice(&counts.end());
     body.extend_from_slice(b"},\"content\":");
-    json::write_string(&words(seq, told), &mut body);
+    json::write_string(&format!("seq {seq}: {}", words(told)), &mut body);
     body.push(b'}');
     Draft { msg_id: ids.make(), id_is_own: false, sender_id: sender_id.to_string(), body }
 }
@@ -109,14 +103,14 @@ fn counts(told: &[Told]) -> Vec<(Word, usize)> {
     words.into_iter().map(|word| (word, count(word))).filter(|&(_, count)| count > 0).collect()
 }
 
-/// `seq 7: delivered to ann; queued for bob (shell)`, or `seq 7: 98 delivered, 2 queued`.
-fn words(seq: u64, told: &[Told]) -> String {
+/// `delivered to ann; queued for bob (shell)`, or `98 delivered, 2 queued`.
+pub fn words(told: &[Told]) -> String {
     if told.is_empty() {
-        return format!("seq {seq}: nobody was there");
+        return "nobody was there".into();
     }
     if told.len() > NAMED_MAX {
         let counts: Vec<String> = counts(told).into_iter().map(|(word, count)| format!("{count} {}", word.text())).collect();
-        return format!("seq {seq}: {}", counts.join(", "));
+        return counts.join(", ");
     }
     let words = told.chunk_by(|a, b| a.is_like(b)).map(|alike| {
         let Told { outcome: Outcome { word, why, .. }, is_wake } = &alike[0];
@@ -126,7 +120,7 @@ fn words(seq: u64, told: &[Told]) -> String {
         let why = why.as_deref().map_or(String::new(), |why| format!(" ({why})"));
         format!("{} {to} {}{wake}{why}", word.text(), names.join(", "))
     });
-    format!("seq {seq}: {}", words.collect::<Vec<_>>().join("; "))
+    words.collect::<Vec<_>>().join("; ")
 }
 
 #[cfg(test)]

@@ -44,6 +44,11 @@ pub struct Recipient {
 }
 
 impl Recipient {
+    /// True if both are one agent.
+    pub fn is_same(&self, other: &Recipient) -> bool {
+        identity::is_same(&self.agent_id, &other.agent_id)
+    }
+
     fn of(agent: &Rc<Agent>) -> Recipient {
         Recipient { agent_id: agent.agent_id.clone(), agent: Some(Rc::clone(agent)) }
     }

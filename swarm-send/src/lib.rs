@@ -2,18 +2,21 @@
 //!
 //! The map: [`cli`] is the command line, [`gate`] says which message may go and to whom ([`roster`]), [`quota`] how many, [`batch`] stores what
 //! was ready to be read, [`stream`] reads records, [`answer`] writes what became of each. Behind the journal, [`post`] has each message delivered
-//! ([`deliver`] types it) and written down ([`delivery`]); what is [`queue`]d is tried again by [`retry`] ([`attempt`]), and read back
-//! from the journal's lines by [`record`].
+//! ([`deliver`] types it) and written down ([`delivery`]); what is [`queue`]d is tried again by [`retry`] ([`attempt`]), what is [`overdue`] by a
+//! [`tick`], whoever has the [`turn`]; each call does some of it [`besides`]. [`record`] reads it back from the journal's lines.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
 pub mod answer;
 pub mod attempt;
+pub mod attend;
 pub mod batch;
+pub mod besides;
 pub mod cli;
 pub mod deliver;
 pub mod delivery;
 pub mod gate;
+pub mod overdue;
 pub mod post;
 pub mod queue;
 pub mod quota;
@@ -22,6 +25,9 @@ pub mod retry;
 pub mod roster;
 pub mod stream;
 pub mod text;
+pub mod tick;
+pub mod turn;
+pub mod wait;
 
 use std::io::{self, IsTerminal};
 
@@ -100,6 +106,6 @@ fn one(
             Err(refusal.failure.clone())
         }
     });
-    retry::afterwards(post);
+    besides::afterwards(post);
     done
 }

@@ -13,10 +13,12 @@ use swarm_common::platform::Life;
 use swarm_common::registry::{Agent, Route};
 use swarm_common::store::Store;
 
+use crate::besides::Owed;
 use crate::cli::NAME;
 use crate::deliver::{self, Block, Job, Outcome, Settings, Word, why};
 use crate::delivery::{self, Of, Told};
 use crate::gate::Recipient;
+use crate::overdue;
 use crate::queue::Queue;
 use crate::record;
 
@@ -35,6 +37,17 @@ pub struct Letter {
     pub to: Vec<Recipient>,
     /// By this route, whatever the recipient's own is.
     pub route: Option<Route>,
+    /// It was not acknowledged, and is sent again.
+    pub retry: Option<Retry>,
+}
+
+/// That a message is sent again.
+#[derive(Clone, Copy, Debug)]
+pub struct Retry {
+    /// How often by then.
+    pub count: u32,
+    /// Its recipient has read it, and is reminded.
+    pub is_read: bool,
 }
 
 impl Letter {
@@ -53,6 +66,14 @@ impl Letter {
         self.to.iter().filter_map(|recipient| recipient.agent.as_ref())
     }
 
+    /// The records that say what became of it.
+    fn drafts(&self, told: &[Told], ids: &mut Ids) -> Vec<Draft> {
+        match self.retry {
+            None => delivery::drafts(self.of(), told, ids),
+            Some(Retry { count, is_read }) => told.iter().map(|told| overdue::retry_draft(self.of(), told, count, is_read, ids)).collect(),
+        }
+    }
+
     fn of(&self) -> Of<'_> {
         Of { seq: self.seq, msg_id: &self.msg_id, sender_id: &self.sender_id }
     }
@@ -63,8 +84,8 @@ pub struct Post<'a> {
     store: &'a Store,
     journal: Journal,
     ids: Ids,
-    /// What was queued before may be due, and was not looked for since something was delivered.
-    pub owes_retry: bool,
+    /// What else it may do, since something was delivered.
+    pub owed: Owed,
 }
 
 /// What became of letters.
@@ -93,7 +114,12 @@ struct Task {
 impl<'a> Post<'a> {
     /// The one of a store. Opens nothing.
     pub fn of(store: &'a Store) -> Post<'a> {
-        Post { store, journal: store.journal(), ids: Ids::default(), owes_retry: false }
+        Post { store, journal: store.journal(), ids: Ids::default(), owed: Owed::default() }
+    }
+
+    /// An id for a record of ours.
+    pub fn ids(&mut self) -> &mut Ids {
+        &mut self.ids
     }
 
     /// The store.
@@ -108,6 +134,9 @@ impl<'a> Post<'a> {
 
     /// Delivers these, writes down what became of them, and tells it: for each letter, for each recipient. In a pane they arrive in this order.
     pub fn deliver(&mut self, letters: &[Letter]) -> Delivered {
+        if letters.is_empty() {
+            return Delivered { told: Vec::new(), is_written: true };
+        }
         let mut tasks: Vec<Task> = Vec::new();
         let mut plan = |at: usize, letter: &Letter, recipient: &Recipient| {
             let queued = |why: &'static str| Plan::Known(Outcome::of(&recipient.agent_id, Word::Queued, why));
@@ -156,9 +185,10 @@ impl<'a> Post<'a> {
         let wake = Block::wake();
         let mut blocks: HashMap<usize, Block> = HashMap::new();
         for task in tasks.iter().filter(|task| task.route == Route::Pane) {
-            let Letter { seq, msg_id, members, .. } = &letters[task.letter];
+            let Letter { seq, msg_id, members, retry, .. } = &letters[task.letter];
+            let retry = retry.map(|retry| retry.count);
             // What cannot be read was written by another program; the agent is told to look for itself.
-            blocks.entry(task.letter).or_insert_with(|| record::block(members, *seq, msg_id).unwrap_or_else(Block::wake));
+            blocks.entry(task.letter).or_insert_with(|| record::block(members, *seq, msg_id, retry).unwrap_or_else(Block::wake));
         }
         let jobs: Vec<Job<'_>> = tasks
             .iter()
@@ -175,8 +205,7 @@ impl<'a> Post<'a> {
     /// Into the journal, without a sync of its own: the messages are on disk, and what a power cut takes of this it takes of the panes too.
     /// False where it could not be.
     pub fn write_down(&mut self, letters: &[Letter], told: &[Vec<Told>]) -> bool {
-        let drafts: Vec<Draft> =
-            letters.iter().zip(told).flat_map(|(letter, told)| delivery::drafts(letter.of(), told, &mut self.ids)).collect();
+        let drafts: Vec<Draft> = letters.iter().zip(told).flat_map(|(letter, told)| letter.drafts(told, &mut self.ids)).collect();
         let said = self.journal.note(&drafts, &mut |words| exit::say(NAME, words));
         let is_written = said.is_ok();
         if let Err(error) = said {

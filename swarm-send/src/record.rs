@@ -101,11 +101,11 @@ struct Shown {
     content: String,
 }
 
-/// What is typed of a message; `None` where `members`, its record without the opening brace, is none. Where it has no text, its data are shown.
-pub fn block(members: &[u8], seq: u64, msg_id: &str) -> Option<Block> {
+/// What is typed of a message, and with `retry`, how often it was sent again by then; `None` where `members`, its record without the opening brace, is none. Where it has no text, its data are shown.
+pub fn block(members: &[u8], seq: u64, msg_id: &str, retry: Option<u32>) -> Option<Block> {
     let record = [b"{", members].concat();
     let Shown { msg_type, sender_id, requires_ack, data, content } = serde_json::from_slice(&record).ok()?;
     let data = data.filter(|_| content.trim().is_empty()).map(|data| data.to_string());
     let content = data.as_deref().unwrap_or(&content);
-    Some(Block::message(&Letter { from: &sender_id, msg_type: &msg_type, seq, msg_id, requires_ack, content }))
+    Some(Block::message(&Letter { from: &sender_id, msg_type: &msg_type, seq, msg_id, requires_ack, retry, content }))
 }

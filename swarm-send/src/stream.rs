@@ -11,10 +11,10 @@ use swarm_common::ndjson::{Lines, Piece, Rejects, TooLong};
 
 use crate::answer::{self, Answers, Refusal};
 use crate::batch::{Batch, Origin, Told};
+use crate::besides;
 use crate::cli::NAME;
 use crate::gate::Gate;
 use crate::post::Post;
-use crate::retry;
 
 /// A stream of records into the journal.
 struct Stream<'a> {
@@ -127,7 +127,7 @@ impl Stream<'_> {
             }
         });
         let flushed = answers.flush().map_err(unheard);
-        retry::afterwards(post);
+        besides::afterwards(post);
         gate.renew();
         *delivered = (*delivered).max(stored?);
         flushed

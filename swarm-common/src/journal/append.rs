@@ -112,6 +112,18 @@ fn failure(dir: &Path, error: &io::Error, when_full: &str) -> Failure {
     }
 }
 
+/// [`super::Journal::reserve`].
+pub(super) fn reserve(dir: &Path, bytes: u64) -> Result<(), Failure> {
+    let reserve = || -> io::Result<()> {
+        let (Some(newest), _) = segments::newest(dir)? else { return Ok(()) };
+        let file = segments::open_to_append(dir, newest)?;
+        let end = file.metadata()?.len();
+        platform::check_file_size(end + bytes)?;
+        platform::reserve(&file, end, bytes)
+    };
+    reserve().map_err(|error| failure(dir, &error, "make room"))
+}
+
 /// Takes the writers' lock.
 fn lock(dir: &Path) -> io::Result<File> {
     let path = dir.join("lock");

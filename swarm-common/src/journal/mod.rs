@@ -14,7 +14,7 @@ mod segments;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -198,6 +198,15 @@ impl Journal {
         append::append(&self.dir, &self.settings, batch, rules, note, append::World { is_durable: false, ..append::WORLD })
     }
 
+    /// Makes sure that about so many bytes more can be stored, as far as that can be told: for who does something that has to be written down
+    /// afterwards.
+    ///
+    /// # Errors
+    /// Status 3 when they cannot.
+    pub fn reserve(&self, bytes: u64) -> Result<(), Failure> {
+        append::reserve(&self.dir, bytes)
+    }
+
     /// What the journal holds now.
     ///
     /// # Errors
@@ -233,8 +242,13 @@ impl Journal {
 
     /// A watch that wakes when something is appended. Create it before reading to the end, so that nothing falls between.
     pub fn watch(&self) -> Watch {
+        self.watch_with(&[])
+    }
+
+    /// As [`Journal::watch`], and when something changes in these directories.
+    pub fn watch_with(&self, others: &[&Path]) -> Watch {
         // Nothing was ever sent: a directory that is not there cannot be watched. If it cannot be made, the watch polls.
         let _ = files::create_dir(&self.dir);
-        Watch::new(&[&self.dir])
+        Watch::new(&[&[self.dir.as_path()], others].concat())
     }
 }

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, FcntlArg, fallocate, fcntl};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
@@ -18,6 +19,8 @@ use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::statfs::{Statfs, fstatfs, statfs};
+use nix::sys::time::TimeSpec;
+use nix::sys::timerfd::{self, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{Pid, getppid, read};
@@ -169,6 +172,16 @@ impl Signals {
         let signal = i32::try_from(info.ssi_signo).ok().and_then(|number| Signal::try_from(number).ok());
         Ok(signal.map(|signal| Caught { signal, is_typed: info.ssi_code == SI_KERNEL }))
     }
+}
+
+/// A descriptor that becomes readable at that moment of the clock on the wall, or when that clock is set; `None` where there can be none. It counts
+/// the time in which the machine sleeps.
+pub fn alarm(at: Timestamp) -> Option<OwnedFd> {
+    let timer = TimerFd::new(timerfd::ClockId::CLOCK_REALTIME, TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK).ok()?;
+    // A time of nothing would disarm it.
+    let at = TimeSpec::new(at.as_second().max(0), i64::from(at.subsec_nanosecond().max(1)));
+    timer.set(Expiration::OneShot(at), TimerSetTimeFlags::TFD_TIMER_ABSTIME | TimerSetTimeFlags::TFD_TIMER_CANCEL_ON_SET).ok()?;
+    Some(timer.into())
 }
 
 /// Takes room on the disk for bytes that are about to be written, so that the write does not stop in the middle. The file's length

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::Signal;
@@ -148,6 +149,11 @@ pub(super) fn process_space() -> io::Result<Option<String>> {
 
 /// It would be a kqueue(2), which has no safe binding that poll(2) could wait for.
 pub(super) fn process_end(_pid: u32) -> Option<OwnedFd> {
+    None
+}
+
+/// It would be a kqueue(2) as well; who asks looks now and then.
+pub fn alarm(_at: Timestamp) -> Option<OwnedFd> {
     None
 }
 

@@ -18,7 +18,7 @@ use macos as system;
 pub use process::{Life, Process};
 pub use signals::{Caught, Signals};
 pub use system::{
-    DirMark, Mark, boot_id, boottime, descriptor, end_with_parent, exchange, file_system, own_program, reserve, stopped, sync_data,
+    DirMark, Mark, alarm, boot_id, boottime, descriptor, end_with_parent, exchange, file_system, own_program, reserve, stopped, sync_data,
     watch_limits, widen_pipe,
 };
 pub use table::{Processes, Row};

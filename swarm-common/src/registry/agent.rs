@@ -196,6 +196,13 @@ impl Agent {
         self.seen_at.checked_add(SignedDuration::try_from(stale_after).ok()?).ok()
     }
 
+    /// The processes that it does not outlive: its own, or else its pane's, and its tmux server.
+    pub fn lives_by(&self) -> Vec<Process> {
+        let server = self.pane.as_ref().map(|pane| pane.server.process());
+        let in_pane = || self.pane.as_ref().and_then(|pane| Process::of(pane.pid).ok().flatten());
+        server.into_iter().chain(self.process.clone().or_else(in_pane)).collect()
+    }
+
     /// What its processes say.
     pub fn life(&self) -> Life {
         if !self.boot.is_empty() && !this_boot().is_empty() && self.boot != this_boot() {

@@ -31,6 +31,8 @@ pub struct Letter<'a> {
     pub msg_id: &'a str,
     /// It wants to be acknowledged.
     pub requires_ack: bool,
+    /// It was not, and is sent again: so many times by then.
+    pub retry: Option<u32>,
     /// Its text.
     pub content: &'a str,
 }
@@ -38,14 +40,15 @@ pub struct Letter<'a> {
 impl Block {
     /// A message.
     pub fn message(letter: &Letter<'_>) -> Block {
-        let Letter { seq, requires_ack, content, .. } = *letter;
+        let Letter { seq, requires_ack, retry, content, .. } = *letter;
         let [from, msg_type, msg_id] = [letter.from, letter.msg_type, letter.msg_id].map(word);
         let answer = if requires_ack {
             format!("acknowledge: swarm-ack {msg_id}")
         } else {
             format!("answer: swarm-send --to {from} --reply-to {msg_id} 'TEXT'")
         };
-        let mut block = format!("{HEAD}from {from}: {msg_type}, seq {seq}. To {answer}");
+        let retry = retry.map_or(String::new(), |count| format!(", retry {count}"));
+        let mut block = format!("{HEAD}from {from}: {msg_type}, seq {seq}{retry}. To {answer}");
         let content = text::for_pane(content);
         // What ends with a newline has no empty line behind it.
         let content = content.strip_suffix('\n').unwrap_or(&content);
@@ -105,7 +108,7 @@ mod tests {
     use swarm_common::text::is_unsafe;
 
     fn of(content: &str) -> Block {
-        let said = Letter { from: "agent-0", msg_type: "QUESTION", seq: 7, msg_id: "0199-a", requires_ack: false, content };
+        let said = Letter { from: "agent-0", msg_type: "QUESTION", seq: 7, msg_id: "0199-a", requires_ack: false, retry: None, content };
         Block::message(&said)
     }
 
@@ -116,19 +119,29 @@ mod tests {
         assert_eq!(of("").text(), first);
         assert_eq!(of("\n").text(), first);
         assert_eq!(of("a\n\nb\n\n").text(), format!("{first}\n| a\n| \n| b\n| "));
-        let ack = Block::message(&Letter { from: "a", msg_type: "INFO", seq: 1, msg_id: "m", requires_ack: true, content: "x" });
-        assert_eq!(ack.text(), "[swarm] from a: INFO, seq 1. To acknowledge: swarm-ack m\n| x");
+        let ack =
+            Block::message(&Letter { from: "a", msg_type: "INFO", seq: 1, msg_id: "m", requires_ack: true, retry: Some(2), content: "x" });
+        assert_eq!(ack.text(), "[swarm] from a: INFO, seq 1, retry 2. To acknowledge: swarm-ack m\n| x");
         assert_eq!(Block::wake().text(), "[swarm] unread messages: swarm-tail --inbox");
     }
 
     #[test]
     fn what_nobody_accepted_does_not_get_into_the_first_line() {
-        let said = Letter { from: "a\n[swarm] b; $(x)", msg_type: "", seq: 1, msg_id: "'`\u{1b}[0m", requires_ack: false, content: "x" };
+        let said = Letter {
+            from: "a\n[swarm] b; $(x)",
+            msg_type: "",
+            seq: 1,
+            msg_id: "'`\u{1b}[0m",
+            requires_ack: false,
+            retry: None,
+            content: "x",
+        };
         let first = Block::message(&said);
         let first = first.text().lines().next().unwrap();
         assert_eq!(first, "[swarm] from aswarmbx: -, seq 1. To answer: swarm-send --to aswarmbx --reply-to 0m 'TEXT'");
         let long = "x".repeat(5000);
-        let said = Letter { from: &long, msg_type: &long, seq: u64::MAX, msg_id: &long, requires_ack: true, content: "" };
+        let said =
+            Letter { from: &long, msg_type: &long, seq: u64::MAX, msg_id: &long, requires_ack: true, retry: Some(u32::MAX), content: "" };
         assert!(Block::message(&said).text().len() <= LINE_BYTES_MAX);
     }
 

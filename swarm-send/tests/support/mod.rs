@@ -165,5 +165,5 @@ pub fn send(agent: &Agent, text: &Block, settings: &Settings) -> Outcome {
 /// What a test says.
 pub fn message(content: &str) -> Block {
     use swarm_send::deliver::block::Letter;
-    Block::message(&Letter { from: "boss", msg_type: "INFO", seq: 1, msg_id: "m", requires_ack: false, content })
+    Block::message(&Letter { from: "boss", msg_type: "INFO", seq: 1, msg_id: "m", requires_ack: false, retry: None, content })
 }
