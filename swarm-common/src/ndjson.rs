@@ -14,6 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::dup2_stdout;
 
 use crate::exit::{self, Exit, Failure};
 use crate::text;
@@ -239,6 +240,13 @@ pub fn print(page: &str) -> Result<Exit, Failure> {
     out.lines(page.as_bytes())?;
     out.flush()?;
     Ok(Exit::Yes)
+}
+
+/// From here on nothing is printed: who reads standard output sees its end, though this process lives on. Where that cannot be, he waits for it.
+pub fn close_stdout() {
+    if let Ok(nothing) = OpenOptions::new().write(true).open("/dev/null") {
+        let _ = dup2_stdout(nothing);
+    }
 }
 
 /// How long is waited for room in a pipe that does not block.

@@ -2,6 +2,7 @@
 
 use std::os::fd::BorrowedFd;
 
+use serde::Deserialize;
 use swarm_common::exit::{Exit, Failure};
 use swarm_common::json::{self, Object};
 use swarm_common::ndjson::{self, Out};
@@ -41,6 +42,13 @@ impl Answers {
     /// Where they go, to notice when nobody reads them any more.
     pub fn fd(&self) -> Option<BorrowedFd<'_>> {
         self.0.as_ref().map(Out::fd)
+    }
+
+    /// There are no more: who reads them sees their end, whatever else is done yet.
+    pub fn close(&mut self) {
+        if self.0.take().is_some() {
+            ndjson::close_stdout();
+        }
     }
 
     /// Writes what was gathered.
@@ -94,6 +102,15 @@ pub fn accepted(seq: u64, msg_id: &str, recipients: &[String], outcomes: Option<
     }
     line.push(b'}');
     line
+}
+
+/// The seq that an answer tells.
+pub fn seq_of(answer: &[u8]) -> Option<u64> {
+    #[derive(Deserialize)]
+    struct Stored {
+        seq: u64,
+    }
+    serde_json::from_slice::<Stored>(answer).ok().map(|stored| stored.seq)
 }
 
 /// `{"status":"retried","seq":7,"msg_id":"..","try":1,"outcomes":[..]}`; without `try` where it was queued, and not unacknowledged.

@@ -46,6 +46,13 @@ pub fn deliver(post: &mut Post<'_>, letters: Vec<Letter>) -> Vec<Vec<Told>> {
     }
 }
 
+/// Does a piece of what is due, for who has only read. It delivers nothing itself.
+pub fn after_reading(store: &Store) {
+    let mut post = Post::of(store);
+    post.owed = Owed::of(store);
+    afterwards(&mut post);
+}
+
 /// What can be typed beside something else, where nobody else has the turn.
 fn along<'a>(post: &mut Post<'a>, queued: bool) -> Option<(Turn<'a>, Vec<Queued>, Vec<Letter>)> {
     let store = post.store();

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::error::ErrorKind;
@@ -9,7 +10,7 @@ use clap::{ArgAction, CommandFactory, Parser};
 use swarm_common::exit::{Exit, Failure};
 use swarm_common::message::{self, Message};
 use swarm_common::registry::Route;
-use swarm_common::{ndjson, options, platform};
+use swarm_common::{ndjson, options, platform, time};
 
 /// The program's name.
 pub const NAME: &str = "swarm-send";
@@ -82,6 +83,22 @@ pub struct Options {
     /// ask for an acknowledgement
     #[arg(long, help_heading = WHAT, long_help = "Ask each recipient for an acknowledgement: a message of type ACK whose reply_to is this one.")]
     pub ack: bool,
+
+    /// wait until all have acknowledged it
+    #[arg(
+        long,
+        value_name = "SPAN",
+        value_parser = span,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "forever",
+        requires = "ack",
+        conflicts_with_all = ["no_deliver", "dry_run"],
+        help_heading = WHAT,
+        long_help = "Wait until all who are asked have acknowledged it, and no longer than SPAN (--wait=10m), if one is given. The status is then 0; 1 where it \
+                     was escalated, or the time is out. A line on standard output says which, and who is missing. For one message, not for a stream."
+    )]
+    pub wait: Option<Wait>,
 
     /// a JSON object that goes with the text
     #[arg(
@@ -243,6 +260,17 @@ pub enum Deed {
     DryRun,
 }
 
+/// That acknowledgements are waited for: no longer than this, if there is a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wait(pub Option<Duration>);
+
+fn span(text: &str) -> Result<Wait, String> {
+    if text == "forever" {
+        return Ok(Wait(None));
+    }
+    time::span(text).map(|span| Wait(Some(span))).map_err(|failure| format!("{} ({})", failure.what, failure.hint))
+}
+
 fn route(word: &str) -> Result<Route, String> {
     Route::parse(word).ok_or_else(|| "pane, wake or inbox".into())
 }
@@ -264,6 +292,8 @@ pub struct Request {
     pub route: Option<Route>,
     /// Who is not registered may be written to.
     pub allows_unknown: bool,
+    /// Its acknowledgements are waited for.
+    pub wait: Option<Wait>,
     /// `--store`.
     pub store: Option<OsString>,
     /// Where refused lines are kept.
@@ -306,6 +336,10 @@ pub fn request(options: Options) -> Result<Request, Failure> {
             Failure::wrong("--id names one message, and standard input may bring many").hint("give each record a msg_id of its own")
         );
     }
+    if input == Input::Records && options.wait.is_some() {
+        return Err(Failure::wrong("--wait is for one message, and standard input may bring many")
+            .hint("afterwards, for each:  swarm-ack wait MSG_ID"));
+    }
     options.msg_type.as_deref().map_or(Ok(()), message::check_type)?;
     let defaults = Message {
         msg_id: options.id,
@@ -330,6 +364,7 @@ pub fn request(options: Options) -> Result<Request, Failure> {
         defaults,
         own: options.own,
         is_forced: options.force,
+        wait: options.wait,
         store: options.store,
         reject: options.reject.map(PathBuf::from),
         is_strict: options.strict,

@@ -39,7 +39,7 @@ use swarm_common::store::Store;
 
 use crate::answer::{Answers, Refusal};
 use crate::batch::{Batch, Origin, Told};
-use crate::cli::{Deed, Input, NAME, Request};
+use crate::cli::{Deed, Input, NAME, Request, Wait};
 use crate::gate::Gate;
 use crate::post::Post;
 use crate::quota::Quota;
@@ -65,11 +65,12 @@ pub fn send(request: Request) -> Result<Exit, Failure> {
     }
     let who = identity::who(&store, request.own.as_deref(), request.is_forced)?;
     let mut gate = Gate::new(who, request.is_forced, request.allows_unknown, request.defaults, Roster::of(&store));
+    let wait = request.wait;
     let batch =
         Batch::new(if request.deed == Deed::DryRun { None } else { Quota::of(&store)? }, request.is_strict, request.deed, request.route);
     match request.input {
-        Input::Text(content) => one(&mut post, &mut gate, batch, Ok(content), &mut answers),
-        Input::TextFromStdin => one(&mut post, &mut gate, batch, text::from_stdin(), &mut answers),
+        Input::Text(content) => one(&mut post, &mut gate, batch, Ok(content), answers, wait),
+        Input::TextFromStdin => one(&mut post, &mut gate, batch, text::from_stdin(), answers, wait),
         Input::Records | Input::Queue => {
             let input = ndjson::stdin()?;
             ndjson::refuse_loop(&input, "standard input", request.reject.as_deref())?;
@@ -79,13 +80,14 @@ pub fn send(request: Request) -> Result<Exit, Failure> {
     }
 }
 
-/// One message.
+/// One message; and then, where it is waited for, its acknowledgements.
 fn one(
     post: &mut Post<'_>,
     gate: &mut Gate,
     mut batch: Batch,
     content: Result<String, Failure>,
-    answers: &mut Answers,
+    mut answers: Answers,
+    wait: Option<Wait>,
 ) -> Result<Exit, Failure> {
     let mut print = |line: &[u8]| answers.line(line).and_then(|()| answers.flush());
     let message = content.map(|content| Message { content: Some(content), ..Message::default() });
@@ -97,15 +99,25 @@ fn one(
             return Err(refusal.failure);
         }
     };
+    let msg_id = addressed.accepted.draft.msg_id.clone();
     batch.push(Origin::default(), addressed);
-    let done = batch.store(post, &mut |told| match told {
+    let mut seq = None;
+    let mut done = batch.store(post, &mut |told| match told {
         // Who cannot read the answer may still want to know what became of the message.
-        Told::Answer(line) => print(line).map_err(|failure| failure.hint(format!("the answer was: {}", String::from_utf8_lossy(line)))),
+        Told::Answer(line) => {
+            seq = answer::seq_of(line);
+            print(line).map_err(|failure| failure.hint(format!("the answer was: {}", String::from_utf8_lossy(line))))
+        }
         Told::Refused(_, refusal) => {
             let _ = print(&answer::refused(None, refusal));
             Err(refusal.failure.clone())
         }
     });
+    if let (Some(Wait(timeout)), Some(seq), Ok(delivered)) = (wait, seq, &done) {
+        done = wait::acknowledged(post, seq, &msg_id, timeout, &mut answers).map(|exit| exit.max(*delivered));
+    }
+    // Nobody shall wait for what comes besides.
+    answers.close();
     besides::afterwards(post);
     done
 }

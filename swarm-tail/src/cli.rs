@@ -174,6 +174,13 @@ pub struct Wanted {
     pub is_counted: bool,
 }
 
+impl Wanted {
+    /// True if an agent reads its inbox, and not only looks.
+    pub fn is_read(&self) -> bool {
+        matches!(self.reader, Some((Reader::Inbox { .. }, Peek::No))) && !self.is_counted
+    }
+}
+
 /// A reader with a place in the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reader {

@@ -17,6 +17,7 @@ use swarm_common::platform::{Watch, Woken};
 use swarm_common::registry::Registry;
 use swarm_common::store::Store;
 use swarm_common::text;
+use swarm_send::besides;
 
 use crate::NAME;
 use crate::cap::Cap;
@@ -72,6 +73,7 @@ pub fn print(store: &Store, wanted: &Wanted, out: Out) -> Result<Exit, Failure> 
     let cap = Cap::new(wanted.records_max, wanted.bytes_max);
     let (is_seq_given, faults) = (wanted.from.seq.is_some(), Faults::default());
     Session {
+        attends: wanted.is_read().then_some(store),
         is_seq_given,
         journal,
         reader,
@@ -130,7 +132,9 @@ fn begin(journal: &Journal, from: From) -> Result<u64, Failure> {
 }
 
 /// One call at work.
-struct Session {
+struct Session<'a> {
+    /// An agent reads its inbox, and does a piece of what is due.
+    attends: Option<&'a Store>,
     journal: Journal,
     reader: Reader,
     out: Out,
@@ -158,7 +162,7 @@ struct Session {
     faults: Faults,
 }
 
-impl Session {
+impl Session<'_> {
     fn run(mut self, mut watch: Option<Watch>) -> Result<Exit, Failure> {
         // Any other place to begin was taken from the journal itself.
         let mut is_first = self.cursor.is_some() || self.is_seq_given;
@@ -167,6 +171,9 @@ impl Session {
             if is_end && !(is_first && self.is_beyond_the_end()?) {
                 let Some(watch) = &mut watch else { break };
                 self.commit_if_worth_it()?;
+                if let Some(store) = &self.attends {
+                    besides::after_reading(store);
+                }
                 if watch.wait(self.out.fd(), None)? == Woken::ReaderGone {
                     return Err(ndjson::reader_gone());
                 }

@@ -19,8 +19,9 @@ pub mod source;
 pub mod trail;
 
 use swarm_common::exit::{Exit, Failure};
-use swarm_common::ndjson::Out;
+use swarm_common::ndjson::{self, Out};
 use swarm_common::store::Store;
+use swarm_send::besides;
 
 use crate::cli::{NAME, Peek, Request};
 
@@ -35,7 +36,13 @@ pub fn tail(request: Request) -> Result<Exit, Failure> {
             // Who waits, or remembers, needs a place for it; who only looks makes nothing.
             let makes = wanted.is_followed || wanted.reader.as_ref().is_some_and(|(_, peek)| *peek == Peek::No);
             let store = if makes { Store::open(store.as_deref()) } else { Store::look(store.as_deref()) };
-            journal::print(&store?, &wanted, out)
+            let store = store?;
+            let exit = journal::print(&store, &wanted, out)?;
+            if wanted.is_read() {
+                ndjson::close_stdout();
+                besides::after_reading(&store);
+            }
+            Ok(exit)
         }
         Request::Files { files, lines, is_followed: false } => files::print(&files, lines, &mut out),
         Request::Files { files, lines, is_followed: true } => follow::run(files, lines, out),
