@@ -19,8 +19,9 @@ pub const NO_ACKNOWLEDGEMENT: &str = "no acknowledgement";
 /// Why: whom it asks has ended.
 pub const GONE: &str = "gone";
 
-/// A record has at most 64 KiB. Where the ids of who did not acknowledge take more than this, it is several records.
-const IDS_BYTES_MAX: usize = 24 * 1024;
+/// A record has at most 64 KiB. Where the ids of who did not acknowledge take more than this, it is several records; where those of its recipients
+/// would, it is for everybody.
+pub const IDS_BYTES_MAX: usize = 24 * 1024;
 
 /// So much of the message is shown to who is told of it.
 const EXCERPT_BYTES_MAX: usize = 2000;

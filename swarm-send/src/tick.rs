@@ -199,7 +199,7 @@ impl Eyes {
             return everybody();
         }
         let mut ids: Vec<String> = self.named(names).iter().map(|agent| agent.agent_id.clone()).collect();
-        if ids.is_empty() {
+        if ids.is_empty() || ids.iter().map(|id| id.len() + 3).sum::<usize>() > overdue::IDS_BYTES_MAX {
             return everybody();
         }
         if !ids.iter().any(|id| identity::is_same(id, sender_id)) {
