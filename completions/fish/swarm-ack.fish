@@ -34,6 +34,8 @@ complete -c swarm-ack -n "__fish_swarm_ack_needs_command" -s V -l version -d 'th
 complete -c swarm-ack -n "__fish_swarm_ack_needs_command" -f -a "pending" -d 'what waits, for whom'
 complete -c swarm-ack -n "__fish_swarm_ack_needs_command" -f -a "status" -d 'the whole story of a message'
 complete -c swarm-ack -n "__fish_swarm_ack_needs_command" -f -a "wait" -d 'wait until all have acknowledged a message'
+complete -c swarm-ack -n "__fish_swarm_ack_needs_command" -f -a "tick" -d 'do what is due, once: send again, escalate'
+complete -c swarm-ack -n "__fish_swarm_ack_needs_command" -f -a "watch" -d 'do what falls due, as long as it runs'
 complete -c swarm-ack -n "__fish_swarm_ack_using_subcommand pending" -l for -d 'what waits for this agent alone' -r -f
 complete -c swarm-ack -n "__fish_swarm_ack_using_subcommand pending" -l from -d 'what this agent sent alone' -r -f
 complete -c swarm-ack -n "__fish_swarm_ack_using_subcommand pending" -l store -d 'the swarm\'s store (default: $SWARM_STORE, else .swarm)' -r -f -a "(__fish_complete_directories)"
@@ -47,3 +49,10 @@ complete -c swarm-ack -n "__fish_swarm_ack_using_subcommand wait" -l timeout -d 
 complete -c swarm-ack -n "__fish_swarm_ack_using_subcommand wait" -l store -d 'the swarm\'s store (default: $SWARM_STORE, else .swarm)' -r -f -a "(__fish_complete_directories)"
 complete -c swarm-ack -n "__fish_swarm_ack_using_subcommand wait" -s h -l help -d 'this page'
 complete -c swarm-ack -n "__fish_swarm_ack_using_subcommand wait" -s V -l version -d 'the version'
+complete -c swarm-ack -n "__fish_swarm_ack_using_subcommand tick" -l max -d 'no more than so many messages (default: 1000)' -r -f
+complete -c swarm-ack -n "__fish_swarm_ack_using_subcommand tick" -l store -d 'the swarm\'s store (default: $SWARM_STORE, else .swarm)' -r -f -a "(__fish_complete_directories)"
+complete -c swarm-ack -n "__fish_swarm_ack_using_subcommand tick" -s h -l help -d 'this page'
+complete -c swarm-ack -n "__fish_swarm_ack_using_subcommand tick" -s V -l version -d 'the version'
+complete -c swarm-ack -n "__fish_swarm_ack_using_subcommand watch" -l store -d 'the swarm\'s store (default: $SWARM_STORE, else .swarm)' -r -f -a "(__fish_complete_directories)"
+complete -c swarm-ack -n "__fish_swarm_ack_using_subcommand watch" -s h -l help -d 'this page'
+complete -c swarm-ack -n "__fish_swarm_ack_using_subcommand watch" -s V -l version -d 'the version'

@@ -8,6 +8,7 @@ info\t''
 ack\t''"
 complete -c swarm-send -l thread -d 'the conversation it belongs to' -r -f
 complete -c swarm-send -l reply-to -d 'the message that it answers' -r -f
+complete -c swarm-send -l wait -d 'wait until all have acknowledged it' -r -f
 complete -c swarm-send -l data -d 'a JSON object that goes with the text' -r -f
 complete -c swarm-send -l id -d 'its id: sent again under the same id, it is stored once' -r -f
 complete -c swarm-send -l as -d 'who I am (default: $SWARM_AGENT, else this pane\'s agent)' -r -f
