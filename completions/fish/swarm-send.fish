@@ -8,6 +8,8 @@ info\t''
 ack\t''"
 complete -c swarm-send -l thread -d 'the conversation it belongs to' -r -f
 complete -c swarm-send -l reply-to -d 'the message that it answers' -r -f
+complete -c swarm-send -l retry -d 'send it again after each of these, while it is not acknowledged: 10s,30s' -r -f
+complete -c swarm-send -l escalate -d 'tell these when it was not acknowledged after that: agents, @groups' -r -f
 complete -c swarm-send -l wait -d 'wait until all have acknowledged it' -r -f
 complete -c swarm-send -l data -d 'a JSON object that goes with the text' -r -f
 complete -c swarm-send -l id -d 'its id: sent again under the same id, it is stored once' -r -f

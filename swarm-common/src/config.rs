@@ -19,6 +19,7 @@ pub use delivery::{Delivery, Sign, Tmux, Typing};
 use crate::exit::Failure;
 use crate::journal::{self, Settings};
 use crate::limit::Limit;
+use crate::message::{self, ALL};
 use crate::{files, text, time};
 
 /// More is no config.
@@ -90,11 +91,16 @@ pub struct Ack {
     /// and so on; behind the last one it is that one again.
     #[serde(deserialize_with = "retries")]
     pub retry: Vec<Duration>,
+    /// `escalate = ["@leads"]`: agents and groups who are told of what was not acknowledged after that.
+    #[serde(deserialize_with = "names")]
+    pub escalate: Vec<String>,
+    /// `auto = false`: to send, to acknowledge and to read an inbox does nothing of what is due.
+    pub auto: bool,
 }
 
 impl Default for Ack {
     fn default() -> Self {
-        Self { retry: [30, 60, 120].map(Duration::from_secs).to_vec() }
+        Self { retry: [30, 60, 120].map(Duration::from_secs).to_vec(), escalate: vec![ALL.to_string()], auto: true }
     }
 }
 
@@ -217,6 +223,16 @@ fn retries<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Duration>, D::Error
     spans.iter().map(span).collect()
 }
 
+/// Agents and groups.
+fn names<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    let told = |what: &str| de::Error::custom(format!("{what}: a list of agents and groups, like [\"@leads\", \"ann\"]"));
+    let Value::Array(names) = Value::deserialize(from)? else { return Err(told("this is no list")) };
+    let names: Option<Vec<String>> = names.iter().map(|name| name.as_str().map(str::to_string)).collect();
+    let names = names.ok_or_else(|| told("this is no list of strings"))?;
+    message::check_escalate(&names).map_err(|failure| told(&failure.what))?;
+    Ok(names)
+}
+
 fn rate<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Limit>, D::Error> {
     parsed(from, "a rate", "10/60s", Limit::parse)
 }
@@ -315,12 +331,13 @@ mod tests {
             [send]\nrate = \"10/60s\"\nretry_queued = false\nretry_for = \"2h\"\n\
             [lock]\nevents = false\nper_worktree = true\n\
             [agents]\nshells = [\"sh\"]\nstale_after = \"90s\"\nnames = [\"mine\"]\n\
-            [ack]\nretry = [\"10s\", \"1m\"]\n";
+            [ack]\nretry = [\"10s\", \"1m\"]\nescalate = [\"@leads\", \"ann\"]\nauto = false\n";
         let journal = Settings { segment_bytes: 65536, keep_bytes: Some(1_000_000), keep_age: Some(Duration::from_secs(30 * 86_400)) };
         let send = Send { rate: Some(Limit::DEFAULT), retry_queued: false, retry_for: Duration::from_secs(7200) };
         let lock = Lock { events: false, per_worktree: true };
         let agents = Agents { shells: vec!["sh".into()], stale_after: Duration::from_secs(90), names: vec!["mine".into()] };
-        let ack = Ack { retry: [10, 60].map(Duration::from_secs).to_vec() };
+        let escalate = vec!["@leads".into(), "ann".into()];
+        let ack = Ack { retry: [10, 60].map(Duration::from_secs).to_vec(), escalate, auto: false };
         assert_eq!(Config::parse(text), Ok(Config { journal, send, lock, agents, ack, ..Config::default() }));
     }
 
@@ -346,6 +363,11 @@ mod tests {
             (b"[ack]\nretry = []\n", ":2: ", "a list of 0: 1 to 16"),
             (b"[ack]\nretry = [30]\n", ":2: ", "this integer is no span"),
             (b"[ack]\nretry = [\"0s\"]\n", ":2: ", "'0s' is no span longer than none"),
+            (b"[ack]\nescalate = \"@all\"\n", ":2: ", "this is no list: a list of agents and groups"),
+            (b"[ack]\nescalate = []\n", ":2: ", "0 names: 1 to 64"),
+            (b"[ack]\nescalate = [\"a b\"]\n", ":2: ", "'a b'"),
+            (b"[ack]\nescalate = [7]\n", ":2: ", "this is no list of strings"),
+            (b"[ack]\nauto = \"no\"\n", ":2: ", "boolean"),
             (b"send = 3\n", ":1: ", "a table"),
             (b"\nsend = [\"1/1h\"]\n", ":2: ", "sequence, expected a table"),
             (b"lock = [false, true]\n", ":1: ", "sequence, expected a table"),

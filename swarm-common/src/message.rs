@@ -396,7 +396,11 @@ pub fn check_retry_ms(spans: &[u64]) -> Result<(), Failure> {
         .hint(format!("1 to {RETRIES_MAX} of them, each of at least a millisecond and at most 30 days, like [30000,60000]")))
 }
 
-fn check_escalate(names: &[String]) -> Result<(), Failure> {
+/// Refuses what are no agents and groups.
+///
+/// # Errors
+/// Status 2, with the rule.
+pub fn check_escalate(names: &[String]) -> Result<(), Failure> {
     if !(1..=ESCALATE_MAX).contains(&names.len()) {
         return Err(
             Failure::wrong(format!("escalate: {} names: 1 to {ESCALATE_MAX} are allowed", names.len())).hint(format!("everybody: {ALL}"))

@@ -25,7 +25,7 @@ pub struct Owed {
 impl Owed {
     /// All that its config lets it.
     pub fn of(store: &Store) -> Owed {
-        Owed { queued: store.config().send.retry_queued, unacknowledged: true }
+        Owed { queued: store.config().send.retry_queued, unacknowledged: store.config().ack.auto }
     }
 }
 

@@ -84,6 +84,31 @@ pub struct Options {
     #[arg(long, help_heading = WHAT, long_help = "Ask each recipient for an acknowledgement: a message of type ACK whose reply_to is this one.")]
     pub ack: bool,
 
+    /// send it again after each of these, while it is not acknowledged: 10s,30s
+    #[arg(
+        long,
+        value_name = "SPAN,...",
+        value_parser = span_ms,
+        value_delimiter = ',',
+        requires = "ack",
+        help_heading = WHAT,
+        long_help = "After how long each it is sent again while it is not acknowledged: 1 to 16 spans, with commas between them (10s,30s). Without it those of \
+                     ack.retry (see swarm(7)) count."
+    )]
+    pub retry: Vec<u64>,
+
+    /// tell these when it was not acknowledged after that: agents, @groups
+    #[arg(
+        long,
+        value_name = "ID,...",
+        value_delimiter = ',',
+        requires = "ack",
+        help_heading = WHAT,
+        long_help = "Who is told when it was not acknowledged after that: agents and groups, with commas between them; may be repeated. A group is those who are in \
+                     it then; the sender is told too. Without it those of ack.escalate are told (see swarm(7)): everybody, where nothing else is configured."
+    )]
+    pub escalate: Vec<String>,
+
     /// wait until all have acknowledged it
     #[arg(
         long,
@@ -179,7 +204,7 @@ pub struct Options {
     /// deliver now what is queued, and say what became of it
     #[arg(
         long,
-        conflicts_with_all = ["text", "to", "msg_type", "thread", "reply_to", "ack", "data", "id", "own", "force", "no_deliver", "route",
+        conflicts_with_all = ["text", "to", "msg_type", "thread", "reply_to", "ack", "retry", "escalate", "wait", "data", "id", "own", "force", "no_deliver", "route",
             "allow_unknown", "dry_run", "reject", "strict"],
         help_heading = DELIVERY,
         long_help = "Send nothing, but deliver what is queued: the oldest first, each at most once, however lately it was tried. A line for each that \
@@ -264,6 +289,11 @@ pub enum Deed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wait(pub Option<Duration>);
 
+fn span_ms(text: &str) -> Result<u64, String> {
+    let span = time::span(text).map_err(|failure| format!("{} ({})", failure.what, failure.hint))?;
+    Ok(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
+}
+
 fn span(text: &str) -> Result<Wait, String> {
     if text == "forever" {
         return Ok(Wait(None));
@@ -346,6 +376,8 @@ pub fn request(options: Options) -> Result<Request, Failure> {
         msg_type: options.msg_type,
         recipients: (!options.to.is_empty()).then_some(options.to),
         requires_ack: options.ack.then_some(true),
+        retry_ms: (!options.retry.is_empty()).then_some(options.retry),
+        escalate: (!options.escalate.is_empty()).then_some(options.escalate),
         reply_to: options.reply_to,
         thread: options.thread,
         data: options.data.as_deref().map(message::parse_data).transpose()?,

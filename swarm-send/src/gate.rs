@@ -72,6 +72,7 @@ impl Gate {
     pub fn pass(&mut self, mut message: Message) -> Result<Addressed, Refusal> {
         message.fill(&self.defaults);
         self.sign(&mut message)?;
+        self.name_who_is_told(&mut message)?;
         let to = self.address(&mut message)?;
         Ok(Addressed { accepted: message.accept(&mut self.ids)?, to })
     }
@@ -134,6 +135,28 @@ impl Gate {
         let to = (to.len() == ids.len() && !to.is_empty()).then_some(to);
         message.recipients = Some(ids);
         Ok(to)
+    }
+
+    /// Who is told if nobody answers: ids are spelled as they are registered, groups stay groups. What is no name is refused where the message is accepted.
+    fn name_who_is_told(&mut self, message: &mut Message) -> Result<(), Failure> {
+        for name in message.escalate.iter_mut().flatten() {
+            match name.strip_prefix('@') {
+                _ if name == ALL => {}
+                Some(group) if self.roster.is_kept()? && identity::is_id(group) => {
+                    let is_member = |agent: &Rc<Agent>| agent.groups.iter().any(|name| identity::is_same(name, group));
+                    if !self.allows_unknown && !self.roster.all()?.iter().any(is_member) {
+                        return Err(self.roster.unknown_group(group)?);
+                    }
+                }
+                None if identity::is_id(name) => match self.roster.find(name)? {
+                    Some(agent) => name.clone_from(&agent.agent_id),
+                    None if !self.allows_unknown && self.roster.is_kept()? => return Err(self.roster.unknown(name)?),
+                    None => {}
+                },
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Who everybody is now.

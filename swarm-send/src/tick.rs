@@ -274,7 +274,7 @@ fn draft(post: &mut Post<'_>, escalations: &[Escalation<'_>], eyes: &mut Eyes) -
     let drafted = |escalation: &Escalation<'_>| {
         let line = line(post.journal(), escalation.seq, escalation.msg_id).unwrap_or_default();
         let Record { msg_type, content, escalate, .. } = record::parse(&line).unwrap_or_default();
-        let names = if escalate.is_empty() { vec![ALL.to_string()] } else { escalate };
+        let names = if escalate.is_empty() { post.store().config().ack.escalate.clone() } else { escalate };
         let recipients = eyes.recipients(&names, escalation.sender_id);
         let draft = overdue::escalation_draft(escalation, &recipients, &msg_type, &content, post.ids());
         let agent_ids = escalation.agent_ids.iter().map(|id| (*id).to_string()).collect();

@@ -33,7 +33,7 @@ pub fn acknowledged(
     let store = post.store();
     let is_open = asks(post, seq, msg_id)?;
     let mut attendant = Attendant::of(store)?;
-    let (retry, auto) = (&store.config().ack.retry, true);
+    let retry = &store.config().ack.retry;
     loop {
         let pending = attendant.look()?;
         let missing = pending.of(msg_id);
@@ -58,7 +58,7 @@ pub fn acknowledged(
             answers.flush()?;
             return Ok(exit);
         }
-        if attendant.wait(answers.fd(), until)? == Wake::Due && auto {
+        if attendant.wait(answers.fd(), until)? == Wake::Due {
             let done = turn::try_take(store).map(|turn| tick::tick(post, &turn, COUNT_MAX, &mut |_| Ok(())));
             let done = done.transpose().unwrap_or_else(|failure| {
                 exit::tell(NAME, &failure);
