@@ -1,13 +1,14 @@
 //! The commands that look: pending, status, wait; and the one that does what is due, tick.
 
-use swarm_common::exit::{self, Exit, Failure};
+use swarm_common::exit::{self, Exit, Failure, Progress};
 use swarm_common::ndjson::Out;
 use swarm_common::pending::{Standing, Waiting};
 use swarm_common::store::Store;
 use swarm_common::{identity, time};
 use swarm_send::answer::Answers;
 use swarm_send::post::Post;
-use swarm_send::{tick, turn, wait};
+use swarm_send::tick::{self, Log};
+use swarm_send::{turn, wait};
 
 use crate::cli::{self, NAME};
 use crate::{answer, story, targets};
@@ -83,7 +84,11 @@ pub fn tick(options: &cli::Tick) -> Result<Exit, Failure> {
     let mut out = Out::stdout()?;
     let mut post = Post::of(&store);
     let turn = turn::take(&store)?.ok_or_else(turn::is_taken)?;
-    let done = tick::tick(&mut post, &turn, options.max, &mut |line| out.line(line).and_then(|()| out.flush()))?;
+    let mut log = Log { progress: Progress::new(), ..Log::default() };
+    let done = tick::tick(&mut post, &turn, options.max, &mut log);
+    drop(turn);
+    log.lines.iter().try_for_each(|line| out.line(line)).and_then(|()| out.flush())?;
+    let done = done?;
     if done.rest > 0 {
         exit::say(NAME, &format!("{} done, {} more are due:  swarm-ack tick", done.count, done.rest));
     }

@@ -13,7 +13,8 @@ use swarm_common::platform::{Watch, Woken};
 use swarm_common::store::Store;
 use swarm_send::attend::{Attendant, Wake};
 use swarm_send::post::Post;
-use swarm_send::{tick, turn};
+use swarm_send::tick::{self, Log};
+use swarm_send::turn;
 
 use crate::cli::{self, NAME};
 
@@ -44,19 +45,18 @@ pub fn watch(options: &cli::Watch) -> Result<Exit, Failure> {
         if attendant.wait(Some(out.fd()), None)? != Wake::Due {
             continue;
         }
+        let mut log = Log::default();
         let done = match turn::take(&store) {
             Ok(None) => Ok(0),
-            Ok(Some(turn)) => {
-                tick::tick(&mut post, &turn, COUNT_MAX, &mut |line| out.line(line).and_then(|()| out.flush())).map(|done| done.count)
-            }
+            Ok(Some(turn)) => tick::tick(&mut post, &turn, COUNT_MAX, &mut log).map(|done| done.count),
             Err(failure) => Err(failure),
         };
+        log.lines.iter().try_for_each(|line| out.line(line)).and_then(|()| out.flush())?;
         match done {
             Ok(count) => {
                 attendant.done(count);
                 told = None;
             }
-            Err(failure) if failure.is_quiet() => return Err(failure),
             Err(failure) => {
                 // A full disk may have room again. It is said once.
                 if told.as_ref() != Some(&failure) {

@@ -1,7 +1,7 @@
 //! The one place where an outcome becomes an exit status (DESIGN 7) and a failure becomes words on stderr.
 
 use std::fmt;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use crate::text;
@@ -107,6 +107,44 @@ pub fn finish(program: &str, result: Result<Exit, Failure>) -> ExitCode {
             tell(program, &failure);
             ExitCode::from(failure.exit.status())
         }
+    }
+}
+
+/// How far something long is: one line on a terminal's stderr, written over and over, and gone at the end. Elsewhere nothing.
+#[derive(Debug)]
+pub struct Progress {
+    is_shown: bool,
+}
+
+impl Progress {
+    /// One that shows itself, where stderr is a terminal.
+    pub fn new() -> Progress {
+        Progress { is_shown: io::stderr().is_terminal() }
+    }
+
+    /// One that never does.
+    pub fn silent() -> Progress {
+        Progress { is_shown: false }
+    }
+
+    /// So far it is.
+    pub fn show(&self, words: &str) {
+        if self.is_shown {
+            let _ = write!(io::stderr(), "\r{}\x1b[K", text::clean(words));
+        }
+    }
+
+    /// It is over.
+    pub fn end(&self) {
+        if self.is_shown {
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
+    }
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self::silent()
     }
 }
 

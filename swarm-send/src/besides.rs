@@ -9,7 +9,7 @@ use crate::cli::NAME;
 use crate::delivery::Told;
 use crate::post::{Letter, Post};
 use crate::retry::{self, Queued, Turn};
-use crate::tick::{self, Eyes};
+use crate::tick::{self, Eyes, Log};
 use crate::turn;
 
 /// So many messages at most. Typed side by side, they cost a call about what its own does.
@@ -95,7 +95,7 @@ pub fn afterwards(post: &mut Post<'_>) {
             turn.deliver(post, queued, Vec::new());
         }
         if is_late {
-            tick::tick(post, &turn.lock, COUNT_MAX, &mut |_| Ok(()))?;
+            tick::tick(post, &turn.lock, COUNT_MAX, &mut Log::default())?;
         }
         Ok(())
     });

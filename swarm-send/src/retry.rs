@@ -35,23 +35,20 @@ pub fn all(post: &mut Post<'_>, answers: &mut Answers) -> Result<Exit, Failure> 
     let store = post.store();
     let Some(turn) = turn::take(store)? else { return Err(turn::is_taken()) };
     let turn = Turn::begin(post, turn)?;
-    for (letter, told) in &turn.lost {
-        answers.line(&answer::retried(letter, told))?;
-    }
+    // Gathered: whoever reads the answers may take his time, and others want the turn.
+    let mut lines: Vec<Vec<u8>> = turn.lost.iter().map(|(letter, told)| answer::retried(letter, told)).collect();
     let chosen = Look::new(store).choose(turn.fold.state().due(since(store), None), usize::MAX, false);
     let mut worst = Exit::Yes;
     for wave in chosen.chunks(WAVE_MAX) {
         let queued = turn.letters(post.journal(), wave);
         let told = turn.deliver(post, queued.clone(), Vec::new()).0;
-        for ((letter, _), told) in queued.iter().zip(&told) {
-            if told.iter().any(|told| told.outcome.word == Word::Refused) {
-                worst = Exit::No;
-            }
-            answers.line(&answer::retried(letter, told))?;
+        if told.iter().flatten().any(|told| told.outcome.word == Word::Refused) {
+            worst = Exit::No;
         }
-        answers.flush()?;
+        lines.extend(queued.iter().zip(&told).map(|((letter, _), told)| answer::retried(letter, told)));
     }
-    answers.flush()?;
+    drop(turn);
+    lines.iter().try_for_each(|line| answers.line(line)).and_then(|()| answers.flush())?;
     Ok(worst)
 }
 

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use jiff::Timestamp;
-use swarm_common::exit::{self, Failure};
+use swarm_common::exit::{self, Failure, Progress};
 use swarm_common::fold::Fold;
 use swarm_common::identity;
 use swarm_common::journal::{self, AppendError, Draft, Journal, Rules, Step};
@@ -34,8 +34,14 @@ const WAVE_MAX: usize = 256;
 /// What the record of one takes, about, in bytes.
 const RECORD_BYTES: u64 = 1024;
 
-/// Who is told of what was done: a line for each message and agent, as it is printed.
-pub type Tell<'t> = dyn FnMut(&[u8]) -> Result<(), Failure> + 't;
+/// What was done, in lines as they are printed. Who has the turn gathers them, and gives it back first: whoever reads them may take his time.
+#[derive(Debug, Default)]
+pub struct Log {
+    /// The lines.
+    pub lines: Vec<Vec<u8>>,
+    /// How far it is.
+    pub progress: Progress,
+}
 
 /// What a tick did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,18 +73,18 @@ fn save(fold: &mut Fold<Pending>) {
 /// Does what is due, the oldest first, and no more than `count_max` of it.
 ///
 /// # Errors
-/// Status 3 when the system failed, after what became of the rest was told; what `tell` fails with.
-pub fn tick(post: &mut Post<'_>, _turn: &File, count_max: usize, tell: &mut Tell<'_>) -> Result<Done, Failure> {
+/// Status 3 when the system failed; the `log` has what was done by then.
+pub fn tick(post: &mut Post<'_>, _turn: &File, count_max: usize, log: &mut Log) -> Result<Done, Failure> {
     let mut done = Done { count: 0, rest: 0 };
     let mut fold = look(post.store(), post.journal())?;
     // What was told meanwhile is of this tick; what falls due meanwhile is the next one's.
     let now = time::now();
     // Once for the whole of it: so that one message is not sent again twice in a tick, whatever the spans are.
-    let mut unreadable = HashSet::new();
+    let (mut unreadable, mut due) = (HashSet::new(), 0);
     loop {
         let mut eyes = Eyes::of(post.store());
         std::mem::swap(&mut eyes.unreadable, &mut unreadable);
-        told(post, &fold, &mut eyes, tell)?;
+        told(post, &fold, &mut eyes, log)?;
         let plan = plan(post.store(), &fold, now, (count_max - done.count).min(WAVE_MAX), &mut eyes);
         if plan.is_empty() {
             done.rest = plan.rest;
@@ -87,13 +93,16 @@ pub fn tick(post: &mut Post<'_>, _turn: &File, count_max: usize, tell: &mut Tell
         // Nothing is typed of which nobody could write down that it was: it would be typed again and again.
         post.journal().reserve(RECORD_BYTES * plan.count() as u64)?;
         done.count += plan.count();
+        due = due.max((done.count + plan.rest).min(count_max));
         let letters = letters(post.journal(), &plan.again, &mut eyes);
         let drafted = draft(post, &plan.escalations, &mut eyes);
-        send_again(post, &letters, tell)?;
+        send_again(post, &letters, log)?;
         escalate(post, &mut fold, &drafted)?;
         fold.catch_up(post.journal())?;
         unreadable = eyes.unreadable;
+        log.progress.show(&format!("{} of {} done", done.count, due));
     }
+    log.progress.end();
     save(&mut fold);
     Ok(done)
 }
@@ -246,14 +255,12 @@ pub fn line(journal: &Journal, seq: u64, msg_id: &str) -> Option<Vec<u8>> {
     members(journal, seq, msg_id).map(|members| [b"{", members.as_slice()].concat())
 }
 
-fn send_again(post: &mut Post<'_>, letters: &[Letter], tell: &mut Tell<'_>) -> Result<(), Failure> {
+fn send_again(post: &mut Post<'_>, letters: &[Letter], log: &mut Log) -> Result<(), Failure> {
     if letters.is_empty() {
         return Ok(());
     }
     let delivered = post.deliver(letters);
-    for (letter, told) in letters.iter().zip(&delivered.told) {
-        tell(&answer::retried(letter, told))?;
-    }
+    log.lines.extend(letters.iter().zip(&delivered.told).map(|(letter, told)| answer::retried(letter, told)));
     written(delivered.is_written)
 }
 
@@ -309,23 +316,22 @@ fn escalate(post: &mut Post<'_>, fold: &mut Fold<Pending>, drafted: &[Drafted]) 
 }
 
 /// Tells whom they are for of the escalations that nobody was told of.
-fn told(post: &mut Post<'_>, fold: &Fold<Pending>, eyes: &mut Eyes, tell: &mut Tell<'_>) -> Result<(), Failure> {
-    let (mut letters, mut lines) = (Vec::new(), Vec::new());
+fn told(post: &mut Post<'_>, fold: &Fold<Pending>, eyes: &mut Eyes, log: &mut Log) -> Result<(), Failure> {
+    let (mut letters, mut about) = (Vec::new(), Vec::new());
     for (seq, msg_id) in fold.state().untold() {
         let Some(line) = line(post.journal(), seq, msg_id) else { continue };
         let (Some(record), Some(data)) = (record::parse(&line), record::data(&line)) else { continue };
         let agents = if record.recipients == [ALL] { eyes.everybody() } else { eyes.named(&record.recipients) };
         let to = agents.into_iter().map(|agent| Recipient { agent_id: agent.agent_id.clone(), agent: Some(agent) }).collect();
         let sender_id = record.sender_id.to_string();
-        lines.push((record.reply_to.to_string(), data));
+        about.push((record.reply_to.to_string(), data));
         letters.push(Letter { seq, msg_id: msg_id.to_string(), sender_id, members: line[1..].to_vec(), to, route: None, retry: None });
     }
     if letters.is_empty() {
         return Ok(());
     }
     let delivered = post.deliver(&letters);
-    for ((letter, (reply_to, data)), told) in letters.iter().zip(&lines).zip(&delivered.told) {
-        tell(&answer::escalated(letter, reply_to, data, told))?;
-    }
+    let of = letters.iter().zip(&about).zip(&delivered.told);
+    log.lines.extend(of.map(|((letter, (reply_to, data)), told)| answer::escalated(letter, reply_to, data, told)));
     written(delivered.is_written)
 }

@@ -12,7 +12,8 @@ use crate::answer::{self, Answers};
 use crate::attend::{Attendant, Wake};
 use crate::cli::NAME;
 use crate::post::Post;
-use crate::{tick, turn};
+use crate::tick::{self, Log};
+use crate::turn;
 
 /// So much is done of what is due, each time.
 const COUNT_MAX: usize = 32;
@@ -59,7 +60,7 @@ pub fn acknowledged(
             return Ok(exit);
         }
         if attendant.wait(answers.fd(), until)? == Wake::Due {
-            let done = turn::try_take(store).map(|turn| tick::tick(post, &turn, COUNT_MAX, &mut |_| Ok(())));
+            let done = turn::try_take(store).map(|turn| tick::tick(post, &turn, COUNT_MAX, &mut Log::default()));
             let done = done.transpose().unwrap_or_else(|failure| {
                 exit::tell(NAME, &failure);
                 None

@@ -26,6 +26,8 @@ pub struct Message {
     pub msg_type: String,
     /// Its place in the journal.
     pub seq: u64,
+    /// Which try it is, where it was sent again.
+    pub retry: Option<u32>,
     /// Its lines, without the bar.
     pub lines: Vec<String>,
     /// Enter came right behind it.
@@ -80,11 +82,16 @@ fn block(text: &[u8], is_entered: bool) -> Option<Piece> {
     if first.starts_with("unread messages") {
         return lines.is_empty().then_some(Piece::Wake { is_entered });
     }
-    // from agent-0: QUESTION, seq 7. To answer: ...
+    // from agent-0: QUESTION, seq 7, retry 1. To answer: ...
     let (from, rest) = first.strip_prefix("from ")?.split_once(": ")?;
     let (msg_type, rest) = rest.split_once(", seq ")?;
-    let seq = rest.split_once(". ")?.0.parse().ok()?;
-    Some(Piece::Message(Message { from: from.to_string(), msg_type: msg_type.to_string(), seq, lines, is_entered }))
+    let (place, _) = rest.split_once(". ")?;
+    let (seq, retry) = match place.split_once(", retry ") {
+        Some((seq, retry)) => (seq, Some(retry.parse().ok()?)),
+        None => (place, None),
+    };
+    let seq = seq.parse().ok()?;
+    Some(Piece::Message(Message { from: from.to_string(), msg_type: msg_type.to_string(), seq, retry, lines, is_entered }))
 }
 
 fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
@@ -97,7 +104,7 @@ mod tests {
 
     fn message(seq: u64, lines: &[&str], is_entered: bool) -> Piece {
         let lines = lines.iter().map(ToString::to_string).collect();
-        Piece::Message(Message { from: "a".into(), msg_type: "INFO".into(), seq, lines, is_entered })
+        Piece::Message(Message { from: "a".into(), msg_type: "INFO".into(), seq, retry: None, lines, is_entered })
     }
 
     #[test]
