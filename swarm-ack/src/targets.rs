@@ -3,7 +3,7 @@
 use swarm_common::exit::Failure;
 use swarm_common::message;
 
-use swarm_common::record::{self, Asks};
+use swarm_common::record::{self, Asks, TYPE_RETRY};
 
 /// A message that somebody named.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,10 +44,13 @@ pub fn line(number: u64, line: &[u8]) -> Result<Option<Target>, Failure> {
         None => Ok(None),
         Some(b'{') => {
             let record = record::parse(line).ok_or_else(|| Failure::wrong("no record of a message"))?;
-            if record.asks() == Asks::Nobody {
-                return Ok(None);
-            }
-            Ok(Some(Target { is_record: true, ..id(Some(number), &record.msg_id)? }))
+            let msg_id = match record.asks() {
+                // A reminder stands for the message that it is about.
+                Asks::Nobody if record.msg_type == TYPE_RETRY && !record.recipients.is_empty() => record.reply_to,
+                Asks::Nobody => return Ok(None),
+                _ => record.msg_id,
+            };
+            Ok(Some(Target { is_record: true, ..id(Some(number), &msg_id)? }))
         }
         Some(_) => {
             let text = std::str::from_utf8(line).map_err(|_| Failure::wrong("not UTF-8"))?;
@@ -65,6 +68,8 @@ mod tests {
         assert_eq!(line(3, b" m1\r"), Ok(Some(Target { line: Some(3), named: Named::Id("m1".into()), is_record: false })));
         let asks = br#"{"msg_id":"m1","msg_type":"INFO","recipients":["a"],"requires_ack":true}"#;
         assert_eq!(line(1, asks), Ok(Some(Target { line: Some(1), named: Named::Id("m1".into()), is_record: true })));
+        let reminder = br#"{"msg_id":"r1","msg_type":"RETRY","recipients":["a"],"reply_to":"m1"}"#;
+        assert_eq!(line(1, reminder), line(1, asks), "a reminder stands for its message");
         for nothing in
             [&b""[..], b"  ", br#"{"msg_id":"m1","msg_type":"INFO"}"#, br#"{"msg_id":"m1","msg_type":"ACK","requires_ack":true}"#]
         {
