@@ -79,6 +79,19 @@ say 'The journal has it all. What was acknowledged? What became of each message?
 run 'swarm-tail | swarm-filter --type ack'
 run 'swarm-tail | swarm-filter --type delivery | jq -c .data.counts'
 
+say 'A question that nobody answers: it is sent again, with its number, and then brought before everyone. (After 30, 60 and 120 seconds; here it is shorter.)'
+run "swarm-send --as lead --to agent-0 --type question --ack --retry 300ms,300ms --wait 'May I drop the old index?' | jq -c '[.status,.waiting]' || true"
+until_shown 'screen %1' 'no acknowledgement of agent-0'
+run 'tmux -L demo capture-pane -p -J -t %0 | grep -F -B 1 "| May I"'
+run 'tmux -L demo capture-pane -p -J -t %1 | grep -F -B 1 -A 1 "no acknowledgement"'
+
+say 'It can be acknowledged yet. All of it stands in the journal.'
+late=$(newest question)
+run 'swarm-ack pending | jq -c "[.agent_id,.state,.tries]"'
+run "swarm-ack --as agent-0 -m 'Yes.' $late | jq -r .status"
+run "swarm-ack status $late | jq -c '[.event,.agent_id,.outcome,.why]'"
+run 'swarm-ack pending || echo "nothing waits"'
+
 say 'A program talks too much: 1,000 messages at once. Ten a minute get through.'
 flood='jq -nc "range(1000) | {content: \"flood \(.)\", recipients: [\"lead\"], sender_id: \"chatty\"}"'
 run "$flood | swarm-ratelimit -n 10 --per 60s | swarm-send -q"

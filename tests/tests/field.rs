@@ -163,6 +163,54 @@ fn the_hook_says_when_it_cannot_look() {
 }
 
 #[test]
+fn the_makefile_goes_on_when_the_reviewer_has_acknowledged_and_fails_when_nobody_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let top = dir.path();
+    good(top, "mkdir .swarm src docs && echo app >src/a && printf '[ack]\\nretry = [\"100ms\"]\\n' >.swarm/config.toml");
+    let make = format!("make -f '{}' release", root().join("examples/Makefile").display());
+    let output = sh(top, &make);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("\"status\":\"escalated\"") && !top.join("app.released").exists(), "{output:?}");
+    good(top, "printf '[ack]\\nretry = [\"1h\"]\\n' >.swarm/config.toml");
+    let path = format!("{}:{}", programs::dir().display(), std::env::var("PATH").unwrap());
+    let mut waiting = Command::new("sh");
+    let mut waiting =
+        as_user(waiting.args(["-c", &make]), top).env("PATH", path).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    support::until("it is asked", || good(top, "swarm-ack pending | jq -r .state").contains("waiting"));
+    assert!(waiting.try_wait().unwrap().is_none());
+    good(top, "swarm-tail --inbox --as reviewer | swarm-ack --as reviewer -");
+    assert!(waiting.wait().unwrap().success());
+    assert_eq!(fs::read_to_string(top.join("app.released")).unwrap(), "app\n");
+}
+
+#[test]
+fn the_cron_line_and_the_systemd_unit_run_what_they_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let top = dir.path();
+    good(top, "mkdir -p .swarm .local && printf '[ack]\\nretry = [\"1ms\", \"1h\"]\\nauto = false\\n' >.swarm/config.toml");
+    good(top, &format!("ln -s '{}' .local/bin && swarm-send -q --as lead --to ann --ack --id m1 x", programs::dir().display()));
+    let crontab = fs::read_to_string(root().join("examples/crontab")).unwrap();
+    let line = crontab.lines().find(|line| !line.starts_with('#')).unwrap().replace("PROJECT", top.to_str().unwrap());
+    // As cron runs it: five fields, and then what sh runs.
+    let command = line.splitn(6, ' ').nth(5).unwrap();
+    good(top, &format!("HOME='{}'; {command}", top.display()));
+    assert!(good(top, "swarm-tail | swarm-filter --type retry").contains("\"reply_to\":\"m1\""));
+
+    let unit = fs::read_to_string(root().join("examples/swarm-ack-watch.service")).unwrap();
+    let start = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap();
+    let start = start.replace("%h", top.to_str().unwrap()).replace("%f", top.join(".swarm").to_str().unwrap());
+    assert!(good(top, &format!("{start} | head -n 1")).contains("\"status\":\"watching\""));
+    // Where systemd is, it has to be content with it.
+    if Command::new("systemd-analyze").arg("--version").output().is_ok_and(|output| output.status.success()) {
+        let named = top.join("swarm-ack-watch@x.service");
+        fs::write(&named, unit.replace("%h/.local/bin", programs::dir().to_str().unwrap())).unwrap();
+        let output = Command::new("systemd-analyze").args(["verify", "--user"]).arg(&named).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!said.contains("swarm-ack-watch"), "{said}");
+    }
+}
+
+#[test]
 fn the_makefile_builds_side_by_side_and_waits_for_who_holds_what_it_writes() {
     let dir = tempfile::tempdir().unwrap();
     let top = dir.path();
