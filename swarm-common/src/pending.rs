@@ -2,13 +2,16 @@
 //! was saved. It knows no clock: what is overdue is asked with the time, and with the spans that are configured.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use memchr::memmem;
 use serde::{Deserialize, Serialize};
 
-use crate::fold::State;
+use crate::exit::Failure;
+use crate::fold::{Fold, State};
+use crate::journal::{Journal, Needed};
 use crate::message::{self, TYPE_ACK};
 use crate::record::{self, Asks, Delivery, Escalation, Record, Retry, TYPE_DELIVERY, TYPE_ESCALATION, TYPE_RETRY};
 use crate::time;
@@ -166,6 +169,20 @@ impl Waiting<'_> {
     }
 }
 
+/// What waits, by the journal as it is now; saved in `dir` where that is worth it.
+///
+/// # Errors
+/// Status 3 when it cannot be read.
+pub fn look(dir: &Path, journal: &Journal) -> Result<Fold<Pending>, Failure> {
+    let mut fold = Fold::load(dir);
+    fold.catch_up(journal)?;
+    if fold.is_worth_saving() {
+        // It is computed again where it cannot be written, as on a read-only disk.
+        let _ = fold.save();
+    }
+    Ok(fold)
+}
+
 impl Pending {
     /// All that waits, the oldest message first, in the order of the agents' ids.
     pub fn all(&self) -> Vec<Waiting<'_>> {
@@ -210,6 +227,19 @@ impl Pending {
     /// The ESCALATION records that nobody was told of yet: seq and id, the oldest first.
     pub fn untold(&self) -> impl Iterator<Item = (u64, &str)> {
         self.untold.iter().map(|(seq, msg_id)| (*seq, msg_id.as_str()))
+    }
+
+    /// What of the journal is needed for it: what was not escalated may have to be sent again, in full.
+    pub fn needed(&self) -> Needed {
+        let (mut from_seq, mut unanswered) = (None, Vec::new());
+        for waiting in self.all() {
+            if !waiting.is_escalated {
+                from_seq = from_seq.or(Some(waiting.seq));
+            } else if unanswered.last() != Some(&waiting.seq) {
+                unanswered.push(waiting.seq);
+            }
+        }
+        Needed { from_seq, unanswered }
     }
 
     fn message(&mut self, seq: u64, record: &Record<'_>) {

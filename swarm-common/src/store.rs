@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::exit::Failure;
 use crate::files;
 use crate::journal::Journal;
+use crate::pending;
 
 /// What a store is called where nobody chose a name.
 pub const NAME: &str = ".swarm";
@@ -87,9 +88,11 @@ impl Store {
         &self.config
     }
 
-    /// Its journal.
+    /// Its journal. Retention takes nothing of it that waits for an acknowledgement.
     pub fn journal(&self) -> Journal {
-        Journal::at(self.dir.join("journal"), self.config.journal.clone())
+        let folds = self.folds_place();
+        let needed = move |journal: &Journal| pending::look(&folds, journal).map(|fold| fold.state().needed());
+        Journal::at(self.dir.join("journal"), self.config.journal.clone()).keeping(needed)
     }
 
     /// Where cursors lie, which may be missing.

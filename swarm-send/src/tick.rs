@@ -15,7 +15,7 @@ use swarm_common::fold::Fold;
 use swarm_common::identity;
 use swarm_common::journal::{self, AppendError, Draft, Journal, Rules, Step};
 use swarm_common::message::ALL;
-use swarm_common::pending::{Pending, Waiting};
+use swarm_common::pending::{self, Pending, Waiting};
 use swarm_common::record::{self, Record};
 use swarm_common::registry::{Agent, Route, Status};
 use swarm_common::store::Store;
@@ -52,15 +52,12 @@ pub struct Done {
     pub rest: usize,
 }
 
-/// What waits, by the journal as it is now; saved where that is worth it.
+/// What waits, by the journal as it is now.
 ///
 /// # Errors
 /// Status 3 when it cannot be read.
 pub fn look(store: &Store, journal: &Journal) -> Result<Fold<Pending>, Failure> {
-    let mut fold = Fold::load(&store.folds_place());
-    fold.catch_up(journal)?;
-    save(&mut fold);
-    Ok(fold)
+    pending::look(&store.folds_place(), journal)
 }
 
 fn save(fold: &mut Fold<Pending>) {

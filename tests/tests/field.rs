@@ -170,7 +170,10 @@ fn the_makefile_goes_on_when_the_reviewer_has_acknowledged_and_fails_when_nobody
     let make = format!("make -f '{}' release", root().join("examples/Makefile").display());
     let output = sh(top, &make);
     assert_eq!(output.status.code(), Some(2), "{output:?}");
-    assert!(String::from_utf8_lossy(&output.stdout).contains("\"status\":\"escalated\"") && !top.join("app.released").exists(), "{output:?}");
+    assert!(
+        String::from_utf8_lossy(&output.stdout).contains("\"status\":\"escalated\"") && !top.join("app.released").exists(),
+        "{output:?}"
+    );
     good(top, "printf '[ack]\\nretry = [\"1h\"]\\n' >.swarm/config.toml");
     let path = format!("{}:{}", programs::dir().display(), std::env::var("PATH").unwrap());
     let mut waiting = Command::new("sh");

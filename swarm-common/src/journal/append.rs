@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::ids::{self, Ids, Unconfirmed};
 use super::line::{self, Due};
 use super::segments::Settle;
-use super::{AppendError, Draft, Outcome, Receipt, Rules, Settings, find, segments};
+use super::{AppendError, Draft, Needed, Outcome, Receipt, Rules, Settings, find, segments};
 use crate::exit::{self, Failure};
 use crate::{files, json, platform, time};
 
@@ -24,6 +24,8 @@ pub(super) struct World<'a> {
     pub is_durable: bool,
     /// Puts an empty segment and its name on disk.
     pub settle: Settle<'a>,
+    /// What retention must not take.
+    pub needed: &'a dyn Fn() -> Result<Needed, Failure>,
 }
 
 /// The one there is.
@@ -33,6 +35,7 @@ pub(super) const WORLD: World<'static> = World {
     sync_data: &platform::sync_data,
     is_durable: true,
     settle: &segments::settle,
+    needed: &|| Ok(Needed { from_seq: None, unanswered: Vec::new() }),
 };
 
 /// Of a disk that has no room.
@@ -195,7 +198,7 @@ impl Live {
             // not be missing before later ones.
             (world.sync_data)(&file).inspect_err(|_| go_on_at(dir, self.next_seq, note, world.settle))?;
             let begun = segments::begin(dir, self.next_seq, world.settle)?;
-            if let Err(error) = segments::retire(dir, settings, self.next_seq, now) {
+            if let Err(error) = segments::retire(dir, settings, self.next_seq, now, world.needed, note) {
                 // No reason not to send.
                 note(&format!("cannot remove old segments from {}: {}", dir.display(), exit::reason(&error)));
             }

@@ -14,7 +14,9 @@ mod segments;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -55,11 +57,24 @@ impl Default for Settings {
 }
 
 /// The journal of a store. Holds no file open between calls.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Journal {
     dir: PathBuf,
     settings: Settings,
+    needed: Option<Arc<AskNeeded>>,
 }
+
+/// What retention must not take, and what is said where it takes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Needed {
+    /// The oldest record that something still waits for: it stays, and what comes behind it.
+    pub from_seq: Option<u64>,
+    /// Records that nobody has answered, though all was done: they may go.
+    pub unanswered: Vec<u64>,
+}
+
+/// Says what of a journal is needed. It is asked when retention would take something, by the writer who has the lock.
+pub type AskNeeded = dyn Fn(&Journal) -> Result<Needed, Failure> + Send + Sync;
 
 /// A record ready to be stored: everything but `seq` and `timestamp`, which are the journal's to give.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -163,10 +178,22 @@ pub fn id_of(line: &[u8]) -> Option<String> {
     canonical.or_else(|| line::known(line, &mut crate::json::Scanner::new()).ok()?.msg_id)
 }
 
+impl fmt::Debug for Journal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Journal").field("dir", &self.dir).field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
 impl Journal {
     /// The journal in directory `dir` (created by the first append).
     pub fn at(dir: PathBuf, settings: Settings) -> Journal {
-        Journal { dir, settings }
+        Journal { dir, settings, needed: None }
+    }
+
+    /// The same, of which retention takes nothing that is needed.
+    #[must_use]
+    pub fn keeping(self, needed: impl Fn(&Journal) -> Result<Needed, Failure> + Send + Sync + 'static) -> Journal {
+        Journal { needed: Some(Arc::new(needed)), ..self }
     }
 
     /// Stores the batch in one write and one sync, whole or not at all (but see [`AppendError::Partly`]); answers when it is on disk. `note`
@@ -183,7 +210,7 @@ impl Journal {
     /// # Errors
     /// As [`Journal::append`].
     pub fn append_by(&self, batch: &[Draft], rules: &mut Rules<'_>, note: &mut dyn FnMut(&str)) -> Result<Vec<Receipt>, AppendError> {
-        append::append(&self.dir, &self.settings, batch, rules, note, append::WORLD)
+        append::append(&self.dir, &self.settings, batch, rules, note, append::World { needed: &|| self.needed(), ..append::WORLD })
     }
 
     /// As [`Journal::append`], but answers before it is on disk: the next append, rotation or committed cursor puts it there, before
@@ -195,7 +222,12 @@ impl Journal {
     /// As [`Journal::append`].
     pub fn note(&self, batch: &[Draft], note: &mut dyn FnMut(&str)) -> Result<Vec<Receipt>, AppendError> {
         let rules = &mut Rules { admit: &mut |_| true, is_strict: false };
-        append::append(&self.dir, &self.settings, batch, rules, note, append::World { is_durable: false, ..append::WORLD })
+        let world = append::World { needed: &|| self.needed(), is_durable: false, ..append::WORLD };
+        append::append(&self.dir, &self.settings, batch, rules, note, world)
+    }
+
+    fn needed(&self) -> Result<Needed, Failure> {
+        self.needed.as_ref().map_or(Ok(Needed::default()), |needed| needed(self))
     }
 
     /// Makes sure that about so many bytes more can be stored, as far as that can be told: for who does something that has to be written down

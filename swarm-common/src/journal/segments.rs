@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::Needed;
 use super::{Settings, find};
 use crate::exit::{self, Failure};
 use crate::{files, platform};
@@ -175,8 +176,16 @@ pub(super) fn settle(dir: &Path, file: &File, first_seq: u64) -> io::Result<()> 
 }
 
 /// Removes whole oldest segments that the settings no longer keep. Called by the writer that just began `live`; neither it nor the
-/// segment before it is touched, so the last records and the last timestamp always stay.
-pub(super) fn retire(dir: &Path, settings: &Settings, live: u64, now: Timestamp) -> io::Result<()> {
+/// segment before it is touched, so the last records and the last timestamp always stay. Nor is the one that holds the first record that is `needed`, which
+/// is asked once something is to go, nor any behind it; that is told through `note`.
+pub(super) fn retire(
+    dir: &Path,
+    settings: &Settings,
+    live: u64,
+    now: Timestamp,
+    needed: &dyn Fn() -> Result<Needed, Failure>,
+    note: &mut dyn FnMut(&str),
+) -> io::Result<()> {
     if settings.keep_bytes.is_none() && settings.keep_age.is_none() {
         return Ok(());
     }
@@ -188,7 +197,8 @@ pub(super) fn retire(dir: &Path, settings: &Settings, live: u64, now: Timestamp)
     // The live segment will grow to its full size, and the one before it stays.
     let mut total = finished.iter().map(|(_, bytes)| bytes).sum::<u64>().saturating_add(settings.segment_bytes.saturating_mul(2));
     let too_old = settings.keep_age.and_then(|age| now.checked_sub(SignedDuration::try_from(age).ok()?).ok());
-    for (first, bytes) in finished {
+    let (mut asked, mut kept, mut gone_before) = (None, 0, 0);
+    for (n, &(first, bytes)) in finished.iter().enumerate() {
         let is_over = settings.keep_bytes.is_some_and(|keep| total > keep);
         let is_too_old = || -> io::Result<bool> {
             let (Some(limit), Some(file)) = (too_old, open(dir, first)?) else { return Ok(false) };
@@ -201,8 +211,32 @@ pub(super) fn retire(dir: &Path, settings: &Settings, live: u64, now: Timestamp)
         if !is_over && !is_too_old()? {
             break;
         }
-        fs::remove_file(path(dir, first))?;
+        let needed = match asked.get_or_insert_with(needed) {
+            Ok(needed) => needed,
+            Err(failure) => {
+                note(&format!("nothing is removed from {}, for nobody can tell what is waited for: {}", dir.display(), failure.what));
+                return Ok(());
+            }
+        };
+        let next = finished.get(n + 1).map_or(live, |(next, _)| *next);
+        // Counted on, to say how many they are.
+        if kept > 0 || needed.from_seq.is_some_and(|seq| seq < next) {
+            kept += 1;
+        } else {
+            fs::remove_file(path(dir, first))?;
+            gone_before = next;
+        }
         total = total.saturating_sub(bytes);
+    }
+    let Some(Ok(Needed { from_seq, unanswered })) = asked else { return Ok(()) };
+    if let Some(seq) = from_seq.filter(|_| kept > 0) {
+        let files = if kept == 1 { "a segment is".into() } else { format!("{kept} segments are") };
+        note(&format!("{files} kept that retention would remove: seq {seq} waits for an acknowledgement yet (swarm-ack pending)"));
+    }
+    match unanswered.iter().filter(|seq| **seq < gone_before).count() {
+        0 => {}
+        1 => note("retention removed a message that was escalated and never acknowledged"),
+        count => note(&format!("retention removed {count} messages that were escalated and never acknowledged")),
     }
     Ok(())
 }

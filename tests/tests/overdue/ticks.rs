@@ -230,6 +230,42 @@ fn a_tick_waits_a_while_for_another_and_then_says_no() {
 }
 
 #[test]
+fn retention_takes_nothing_that_waits_whoever_writes_and_says_what_it_took_that_was_never_acknowledged() {
+    let small = "segment_bytes = 2000\nkeep_bytes = 8000\n";
+    let swarm = Swarm::configured(&format!("[journal]\n{small}[ack]\nretry = [\"1h\"]\n{BY_HAND}"));
+    let fill = |text: &str| {
+        let mut said = String::new();
+        for n in 0..40 {
+            said.push_str(&swarm.send(&["--to", "bob", "--no-deliver", &text.repeat(300)]).said);
+            let mut lock = swarm.tool("swarm-lock");
+            let output = lock.args(["run", "--as", "zed", &format!("f{n}"), "--", "true"]).output().unwrap();
+            assert!(output.status.success(), "{output:?}");
+            said.push_str(&String::from_utf8_lossy(&output.stderr));
+        }
+        said
+    };
+    let is_there = |id: &str| swarm.journal().iter().any(|record| record["msg_id"] == id);
+    swarm.send(&["--to", "bob", "--id", "before", &"x".repeat(1900)]);
+    swarm.send(&["--to", "ann", "--ack", "--id", "m1", "Which?"]);
+    let said = fill("x");
+    assert!(is_there("m1") && !is_there("before"), "what came before it may go");
+    assert!(said.contains("kept that retention would remove: seq 2 waits for an acknowledgement yet"), "{said}");
+    assert!(said.contains("swarm-lock: ") && said.contains("swarm-send: "), "{said}");
+    // Acknowledged, it goes.
+    assert_eq!(done(&ack(&swarm, &["--as", "ann", "m1"]).output().unwrap()).0, 0);
+    fill("y");
+    assert!(!is_there("m1"));
+    // Escalated, it may go, and that is said.
+    swarm.configure(&format!("[journal]\n{small}[ack]\nretry = [\"1ms\"]\n{BY_HAND}"));
+    swarm.send(&["--to", "ann", "--ack", "--id", "m2", "Which?"]);
+    tick(&swarm);
+    tick(&swarm);
+    let said = fill("z");
+    assert!(!is_there("m2") && said.contains("removed a message that was escalated and never acknowledged"), "{said}");
+    assert_eq!(pending(&swarm).len(), 0);
+}
+
+#[test]
 fn on_a_terminal_it_is_shown_how_far_a_long_tick_is() {
     let swarm = Swarm::configured(&format!("[ack]\nretry = [\"1ms\", \"1h\"]\n{BY_HAND}"));
     ask(&swarm, "ann", 600, &["--no-deliver"]);
