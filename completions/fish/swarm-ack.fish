@@ -36,6 +36,7 @@ complete -c swarm-ack -n "__fish_swarm_ack_needs_command" -f -a "status" -d 'the
 complete -c swarm-ack -n "__fish_swarm_ack_needs_command" -f -a "wait" -d 'wait until all have acknowledged a message'
 complete -c swarm-ack -n "__fish_swarm_ack_needs_command" -f -a "tick" -d 'do what is due, once: send again, escalate'
 complete -c swarm-ack -n "__fish_swarm_ack_needs_command" -f -a "watch" -d 'do what falls due, as long as it runs'
+complete -c swarm-ack -n "__fish_swarm_ack_needs_command" -f -a "import" -d 'take over what waits in the Python program'
 complete -c swarm-ack -n "__fish_swarm_ack_using_subcommand pending" -l for -d 'what waits for this agent alone' -r -f
 complete -c swarm-ack -n "__fish_swarm_ack_using_subcommand pending" -l from -d 'what this agent sent alone' -r -f
 complete -c swarm-ack -n "__fish_swarm_ack_using_subcommand pending" -l store -d 'the swarm\'s store (default: $SWARM_STORE, else .swarm)' -r -f -a "(__fish_complete_directories)"
@@ -56,3 +57,6 @@ complete -c swarm-ack -n "__fish_swarm_ack_using_subcommand tick" -s V -l versio
 complete -c swarm-ack -n "__fish_swarm_ack_using_subcommand watch" -l store -d 'the swarm\'s store (default: $SWARM_STORE, else .swarm)' -r -f -a "(__fish_complete_directories)"
 complete -c swarm-ack -n "__fish_swarm_ack_using_subcommand watch" -s h -l help -d 'this page'
 complete -c swarm-ack -n "__fish_swarm_ack_using_subcommand watch" -s V -l version -d 'the version'
+complete -c swarm-ack -n "__fish_swarm_ack_using_subcommand import" -l store -d 'the swarm\'s store (default: $SWARM_STORE, else .swarm)' -r -f -a "(__fish_complete_directories)"
+complete -c swarm-ack -n "__fish_swarm_ack_using_subcommand import" -s h -l help -d 'this page'
+complete -c swarm-ack -n "__fish_swarm_ack_using_subcommand import" -s V -l version -d 'the version'

@@ -95,7 +95,7 @@ enum Slot {
 }
 
 /// What may be meant by a word that is no id.
-const COMMANDS: [&str; 5] = ["pending", "status", "wait", "tick", "watch"];
+const COMMANDS: [&str; 6] = ["pending", "status", "wait", "tick", "watch", "import"];
 
 /// Of a refusal: somebody stored the same meanwhile, in my name.
 const REPEATED: &str = "repeated";

@@ -8,7 +8,7 @@ use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 use swarm_common::exit::{Exit, Failure};
 use swarm_common::{ndjson, options, platform, time};
 
-use crate::{acknowledge, commands, watch};
+use crate::{acknowledge, commands, import, watch};
 
 /// The program's name.
 pub const NAME: &str = "swarm-ack";
@@ -61,6 +61,8 @@ pub enum Command {
     Tick(Tick),
     /// do what falls due, as long as it runs
     Watch(Watch),
+    /// take over what waits in the Python program
+    Import(Import),
 }
 
 /// In which swarm.
@@ -190,6 +192,23 @@ pub struct Watch {
     pub place: Place,
 }
 
+/// `import`
+#[derive(Debug, Args)]
+#[command(after_help = "Example:  swarm-ack import PENDING_ACKS.json")]
+pub struct Import {
+    /// its PENDING_ACKS.json
+    #[arg(
+        value_name = "FILE",
+        long_help = "The Python program's PENDING_ACKS.json, which stays as it is. Each message is stored under the id that it has, and waits on from the try at which \
+                     it is; nothing is typed. Imported again, nothing is stored twice. Status 1 when an entry was left out."
+    )]
+    pub file: OsString,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub place: Place,
+}
+
 fn count(text: &str) -> Result<usize, &'static str> {
     text.parse().ok().filter(|&count| count > 0).ok_or("not a whole number from 1")
 }
@@ -223,6 +242,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<Exit, Failure> {
             Some(Command::Wait(options)) => commands::wait(&options),
             Some(Command::Tick(options)) => commands::tick(&options),
             Some(Command::Watch(options)) => watch::watch(&options),
+            Some(Command::Import(options)) => import::import(&options),
         },
         Err(error) => told(&error),
     }
