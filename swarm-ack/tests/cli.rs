@@ -369,6 +369,8 @@ fn what_retention_removed_is_told_apart_from_what_never_was() {
     let swarm = Swarm::new();
     swarm.configure("[journal]\nsegment_bytes = 500\nkeep_bytes = 1000\n");
     let id = swarm.ask(&["ann"]);
+    // What waits is kept; what was brought before everyone may go.
+    swarm.note(json!({"msg_type": "ESCALATION", "sender_id": "agent-0", "reply_to": id, "data": {"agent_ids": ["ann"], "why": "gone"}, "content": ""}));
     while swarm.journal().oldest_seq().unwrap() == 1 {
         swarm.send(Message { recipients: Some(vec!["ann".into()]), ..Message::default() });
     }

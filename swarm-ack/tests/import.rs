@@ -18,7 +18,7 @@ impl Swarm {
 
     fn run(&self, args: &[&str]) -> Output {
         let mut call = Command::new(env!("CARGO_BIN_EXE_swarm-ack"));
-        call.env_clear().env("TZ", "Europe/Vienna").env("SWARM_STORE", self.0.path().join("store")).args(args).output().unwrap()
+        call.env_clear().env("TZ", "CET-1").env("SWARM_STORE", self.0.path().join("store")).args(args).output().unwrap()
     }
 
     fn import(&self, file: &Path) -> (i32, Vec<Value>, String) {
