@@ -16,7 +16,15 @@ fuzz_target!(|text: &str| {
         c => c,
     });
     assert!(shown.chars().all(|c| kept.any(|other| other == c)));
-    let letter = Letter { from: text, msg_type: text, seq: 1, msg_id: text, requires_ack: text.len() % 2 == 0, retry: u32::try_from(text.len() % 3).ok(), content: text };
+    let letter = Letter {
+        from: text,
+        msg_type: text,
+        seq: 1,
+        msg_id: text,
+        requires_ack: text.len() % 2 == 0,
+        retry: u32::try_from(text.len() % 3).ok(),
+        content: text,
+    };
     let block = Block::message(&letter);
     let mut lines = block.text().split('\n');
     assert!(lines.next().is_some_and(|line| line.starts_with("[swarm] from ") && line.is_ascii() && line.len() <= LINE_BYTES_MAX));

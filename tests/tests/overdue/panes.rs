@@ -39,7 +39,7 @@ fn the_text_comes_again_with_its_number_and_the_escalation_to_everyone_who_is_th
     let told = format!("ESCALATION {escalation} None seq 1, QUESTION from user: no acknowledgement of agent-0 after 2 retries/Which?");
     assert_eq!(pieces(&panes[0], 4), ["QUESTION 1 None Which?", "QUESTION 1 Some(1) Which?", "QUESTION 1 Some(2) Which?", &told]);
     for pane in &panes[1..] {
-        assert_eq!(pieces(pane, 1), [told.clone()]);
+        assert_eq!(pieces(pane, 1), std::slice::from_ref(&told));
     }
     assert!(swarm.good("swarm-tail", &["--inbox", "--as", "user"]).contains("ESCALATION"));
     assert!(panes[0].text().contains("INFO") || panes[0].text().contains("To acknowledge: swarm-ack m1"));
@@ -119,7 +119,7 @@ fn what_is_due_goes_along_with_a_send_that_types_and_before_it() {
     swarm.send(&["--to", "agent-0", "--ack", "--id", "m1", "--no-deliver", "Which?"]);
     let sent = swarm.send(&["--to", "agent-0,agent-1", "new"]);
     assert_eq!((sent.outcome("agent-0"), sent.outcome("agent-1")), ("delivered".to_string(), "delivered".to_string()));
-    assert_eq!(pieces(&panes[0], 2), [format!("INFO 1 Some(1) Which?"), format!("INFO {} None new", sent.seq())]);
+    assert_eq!(pieces(&panes[0], 2), ["INFO 1 Some(1) Which?".to_string(), format!("INFO {} None new", sent.seq())]);
     assert_eq!(pieces(&panes[1], 1).len(), 1);
     assert_eq!(records(&swarm, "RETRY").len(), 1);
 }
