@@ -43,7 +43,11 @@ pub fn all(post: &mut Post<'_>, answers: &mut Answers) -> Result<Exit, Failure> 
         let queued = turn.letters(post.journal(), wave);
         let told = turn.deliver(post, queued.clone(), Vec::new()).0;
         if told.iter().flatten().any(|told| told.outcome.word == Word::Refused) {
-            worst = Exit::No;
+            worst = worst.max(Exit::No);
+        }
+        // Nothing was tried, and it was said why not.
+        if told.len() < queued.len() {
+            worst = Exit::System;
         }
         lines.extend(queued.iter().zip(&told).map(|((letter, _), told)| answer::retried(letter, told)));
     }

@@ -97,7 +97,8 @@ impl Registry {
         let found = names.iter().map(|id| self.get(id)).filter_map(|found| match found {
             Ok(agent) => agent,
             Err(failure) => {
-                note(&format!("{}; it is left out ({})", failure.what, failure.hint.replace("\n", "; ")));
+                let hint = if failure.hint.is_empty() { String::new() } else { format!(" ({})", failure.hint.replace('\n', "; ")) };
+                note(&format!("{}; it is left out{hint}", failure.what));
                 None
             }
         });
