@@ -1,5 +1,6 @@
 //! Measures the swarm tools against what else people use. `run` beside it builds everything and calls it.
 
+mod ack;
 mod batch;
 mod data;
 mod delivery;
@@ -26,7 +27,7 @@ use setup::Setup;
 type Measure = fn(&Setup) -> Outcome<Section>;
 
 /// Every bench, once: its name and its function.
-const BENCHES: [(&str, Measure); 9] = [
+const BENCHES: [(&str, Measure); 10] = [
     ("startup", startup::measure),
     ("filter", filter::measure),
     ("send", send::measure),
@@ -35,6 +36,7 @@ const BENCHES: [(&str, Measure); 9] = [
     ("ratelimit", ratelimit::measure),
     ("lock", lock::measure),
     ("delivery", delivery::measure),
+    ("ack", ack::measure),
     ("memory", memory::measure),
 ];
 
