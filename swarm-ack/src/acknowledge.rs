@@ -22,7 +22,7 @@ use swarm_send::gate::Gate;
 use swarm_send::post::Post;
 use swarm_send::quota::Quota;
 use swarm_send::roster::Roster;
-use swarm_send::{tick, wait};
+use swarm_send::wait;
 
 use crate::answer;
 use crate::cli::{self, NAME};
@@ -114,7 +114,7 @@ impl<'a> Desk<'a> {
             gate: Gate::new(who, false, is_kept, Message::default(), roster),
             batch: Batch::new(Quota::of(store)?, false, Deed::Deliver, None),
             answers: Answers::to(Some(Out::stdout()?)),
-            fold: tick::look(store, &store.journal())?,
+            fold: look(store)?,
             count: 0,
             worst: Exit::Yes,
         })
@@ -266,11 +266,6 @@ impl<'a> Desk<'a> {
         besides::afterwards(post);
         gate.renew();
         self.worst = self.worst.max(stored?);
-        // So that the next call reads one small file.
-        self.fold.catch_up(&journal)?;
-        if self.fold.is_worth_saving() {
-            let _ = self.fold.save();
-        }
         let stories = if repeated.is_empty() { HashMap::new() } else { story::read(&journal, &repeated)? };
         for msg_id in &repeated {
             match self.verdict(msg_id, stories.get(msg_id))? {
@@ -333,6 +328,20 @@ impl<'a> Desk<'a> {
         let line = bytes.split(|&byte| byte == b'\n').next().unwrap_or_default();
         Ok(journal::id_of(line).ok_or_else(|| Failure::wrong(format!("seq {seq} has no id"))))
     }
+}
+
+/// To read so many records again costs less than to write down, with each acknowledgement, all that waits.
+const READ_AGAIN_MAX: u64 = 64;
+
+/// What waits now.
+fn look(store: &Store) -> Result<Fold<Pending>, Failure> {
+    let mut fold = Fold::load(&store.folds_place());
+    fold.catch_up(&store.journal())?;
+    if fold.is_worth_saving() && fold.unsaved() >= READ_AGAIN_MAX {
+        // It is computed again where it cannot be written.
+        let _ = fold.save();
+    }
+    Ok(fold)
 }
 
 /// The first few of many.

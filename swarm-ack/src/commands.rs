@@ -83,6 +83,9 @@ pub fn tick(options: &cli::Tick) -> Result<Exit, Failure> {
     let store = Store::open(options.place.store.as_deref())?;
     let mut out = Out::stdout()?;
     let mut post = Post::of(&store);
+    if !tick::is_due(&post) {
+        return Ok(Exit::Yes);
+    }
     let turn = turn::take(&store)?.ok_or_else(turn::is_taken)?;
     let mut log = Log { progress: Progress::new(), ..Log::default() };
     let done = tick::tick(&mut post, &turn, options.max, &mut log);

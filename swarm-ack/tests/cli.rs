@@ -391,7 +391,7 @@ fn a_saved_position_that_is_missing_or_damaged_is_made_again() {
     let swarm = Swarm::new();
     let id = swarm.ask(&["ann", "bob"]);
     swarm.run(&["--as", "ann", &id]);
-    let path = swarm.dir().join("folds/pending.json");
+    let path = swarm.dir().join("folds/pending.ndjson");
     let expected = swarm.run(&["pending"]);
     let saved = fs::read(&path).unwrap();
     for damaged in [&b""[..], b"{", &saved[..saved.len() / 2], b"\0\0\0\0"] {

@@ -2,7 +2,7 @@
 //! not what is old. The journal stays the one truth: a saved fold that is missing, damaged, of another journal or of one that lost its end is
 //! computed again from the oldest record, and both ways give the same. It never writes to the journal.
 //!
-//! A fold is a file, `NAME.json`, replaced by rename under a lock that nobody waits for: who cannot have it uses what it computed, and does not
+//! A fold is a file, `NAME.ndjson`, of two lines: a head, which says how far it was read and what is most asked, and the state. It is replaced by rename under a lock that nobody waits for: who cannot have it uses what it computed, and does not
 //! save. Who may not write at all never calls [`Fold::save`].
 
 use std::fs::{self, File};
@@ -24,6 +24,12 @@ const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 pub trait State: Default + Serialize + DeserializeOwned {
     /// The name of its file. A change of its shape or its meaning is a new name.
     const NAME: &'static str;
+
+    /// What is most asked of it: it stands in the head of the file, so that who asks need not read the whole.
+    type Digest: Default + Serialize + DeserializeOwned;
+
+    /// That of this state.
+    fn digest(&self) -> Self::Digest;
 
     /// Whether a record of this type may matter; `rest` is what follows the type in its line. Asked of lines that are written as the journal
     /// writes; any other line is taken.
@@ -53,12 +59,54 @@ pub struct Fold<S> {
     is_changed: bool,
 }
 
-/// The file's shape.
-#[derive(Serialize, Deserialize)]
-struct Saved<S> {
+/// The first line of the file.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Head<D> {
+    /// The first seq that was not read.
     next_seq: u64,
     last_id: Option<String>,
-    state: S,
+    /// What is most asked.
+    pub digest: D,
+}
+
+/// No head is longer.
+const HEAD_BYTES_MAX: usize = 8192;
+
+impl<D: DeserializeOwned> Head<D> {
+    /// The one that was saved in `dir` under this name; `None` where there is none that can be used.
+    pub fn read(dir: &Path, name: &str) -> Option<Head<D>> {
+        let file = files::open_if_there(&dir.join(format!("{name}.ndjson"))).ok()??;
+        let mut text = Vec::with_capacity(HEAD_BYTES_MAX);
+        file.take(HEAD_BYTES_MAX as u64).read_to_end(&mut text).ok()?;
+        let end = memchr::memchr(b'\n', &text)?;
+        serde_json::from_slice(&text[..end]).ok().filter(|head: &Head<D>| head.next_seq > 1 && head.last_id.is_some())
+    }
+
+    /// Hands over what came since, up to `count_max` records; false where that is more, or where the journal is not the one that was read.
+    ///
+    /// # Errors
+    /// Status 3 when it cannot be read.
+    pub fn read_on(&self, journal: &Journal, count_max: u64, mut visit: impl FnMut(&[u8])) -> Result<bool, Failure> {
+        let mut reader = journal.read_from(self.next_seq - 1)?;
+        let mut seen = 0;
+        loop {
+            let (bytes, first_seq) = match reader.next()? {
+                Step::Lines { bytes, first_seq, .. } => (bytes, first_seq),
+                Step::End => return Ok(seen > 0),
+                Step::Damaged { .. } | Step::Gap { .. } => return Ok(false),
+            };
+            let lines = bytes.strip_suffix(b"\n").unwrap_or(bytes).split(|&byte| byte == b'\n');
+            for (seq, line) in (first_seq..).zip(lines) {
+                if seen == 0 && (seq != self.next_seq - 1 || journal::id_of(line) != self.last_id) || seen > count_max {
+                    return Ok(false);
+                }
+                if seen > 0 {
+                    visit(line);
+                }
+                seen += 1;
+            }
+        }
+    }
 }
 
 /// So many records may be read again by each call before it is worth saving that they were read, though none of them mattered.
@@ -69,7 +117,7 @@ impl<S: State> Fold<S> {
     pub fn load(dir: &Path) -> Fold<S> {
         let fold = Fold { dir: dir.to_path_buf(), state: S::default(), next_seq: 1, last_id: None, unsaved: 0, is_changed: false };
         match read::<S>(&path::<S>(dir)) {
-            Some(Saved { next_seq, last_id, state }) if next_seq > 0 => Fold { next_seq, last_id, state, ..fold },
+            Some((Head { next_seq, last_id, .. }, state)) if next_seq > 0 => Fold { next_seq, last_id, state, ..fold },
             _ => fold,
         }
     }
@@ -153,6 +201,11 @@ impl<S: State> Fold<S> {
         self.last_id.is_some() && self.unsaved > 0 && (self.is_changed || self.unsaved >= READ_AGAIN_MAX)
     }
 
+    /// How many records the file does not know of.
+    pub fn unsaved(&self) -> u64 {
+        self.unsaved
+    }
+
     /// Saves it; false, and nothing is done, while another process does the same.
     ///
     /// # Errors
@@ -163,8 +216,10 @@ impl<S: State> Fold<S> {
         if !files::try_lock_file(&lock)? {
             return Ok(false);
         }
-        let saved = Saved { next_seq: self.next_seq, last_id: self.last_id.clone(), state: &self.state };
-        let mut text = serde_json::to_vec(&saved).map_err(io::Error::other)?;
+        let head = Head { next_seq: self.next_seq, last_id: self.last_id.clone(), digest: self.state.digest() };
+        let mut text = serde_json::to_vec(&head).map_err(io::Error::other)?;
+        text.push(b'\n');
+        serde_json::to_writer(&mut text, &self.state).map_err(io::Error::other)?;
         text.push(b'\n');
         // Not synced: of what a power cut leaves of it, nothing can be read, and it is computed again.
         let new = self.dir.join(format!(".{}.new", S::NAME));
@@ -172,20 +227,23 @@ impl<S: State> Fold<S> {
         file.set_len(0)?;
         file.write_all(&text)?;
         fs::rename(&new, path::<S>(&self.dir))?;
+        // Its name in older versions.
+        let _ = fs::remove_file(self.dir.join(format!("{}.json", S::NAME)));
         (self.unsaved, self.is_changed) = (0, false);
         Ok(true)
     }
 }
 
 fn path<S: State>(dir: &Path) -> PathBuf {
-    dir.join(format!("{}.json", S::NAME))
+    dir.join(format!("{}.ndjson", S::NAME))
 }
 
-fn read<S: State>(path: &Path) -> Option<Saved<S>> {
+fn read<S: State>(path: &Path) -> Option<(Head<S::Digest>, S)> {
     let file: File = files::open_if_there(path).ok()??;
     let mut text = Vec::new();
     file.take(FILE_BYTES_MAX).read_to_end(&mut text).ok()?;
-    serde_json::from_slice(&text).ok()
+    let end = memchr::memchr(b'\n', &text)?;
+    Some((serde_json::from_slice(&text[..end]).ok()?, serde_json::from_slice(&text[end..]).ok()?))
 }
 
 fn first_line(bytes: &[u8]) -> &[u8] {
@@ -206,6 +264,11 @@ mod tests {
 
     impl State for Seen {
         const NAME: &'static str = "seen";
+        type Digest = usize;
+
+        fn digest(&self) -> usize {
+            self.0.len()
+        }
 
         fn wants(msg_type: &[u8], _: &[u8]) -> bool {
             msg_type == b"DELIVERY"
@@ -269,7 +332,15 @@ mod tests {
             let (mut saved, rebuilt) = (self.fold(&self.folds()), self.fold(&self.dir.path().join("nothing")));
             assert_eq!((saved.state(), saved.next_seq()), (rebuilt.state(), rebuilt.next_seq()));
             if saves {
-                assert!(saved.save().expect("saved"));
+                // A process that another test is just starting has the lock until it is exec'd.
+                let is_saved = |saved: &mut Fold<Seen>| {
+                    let is_saved = saved.save().expect("saved");
+                    if !is_saved {
+                        std::thread::sleep(std::time::Duration::from_millis(1));
+                    }
+                    is_saved
+                };
+                assert!((0..1000).any(|_| is_saved(&mut saved)));
             }
         }
     }
@@ -283,7 +354,7 @@ mod tests {
         fold.save().expect("saved");
         assert!(!fold.is_worth_saving());
         // It would be seen, were it read.
-        let path = world.folds().join("seen.json");
+        let path = world.folds().join("seen.ndjson");
         let text = fs::read_to_string(&path).expect("read").replace("m1", "other");
         fs::write(&path, &text).expect("written");
         let fold = world.fold(&world.folds());
@@ -318,8 +389,8 @@ mod tests {
                     4 => world.lose(count % 5),
                     // Of another journal, which may be longer.
                     5 if count % 4 == 0 => fs::remove_dir_all(world.dir.path().join("journal")).unwrap_or_default(),
-                    6 if world.folds().join("seen.json").exists() => {
-                        let path = world.folds().join("seen.json");
+                    6 if world.folds().join("seen.ndjson").exists() => {
+                        let path = world.folds().join("seen.ndjson");
                         let text = fs::read(&path).expect("read");
                         fs::write(&path, &text[..text.len() * count / 40]).expect("cut");
                     }

@@ -78,10 +78,14 @@ impl Moment {
         Moment { at: record.timestamp.to_string(), made_ms: message::made_at_ms(&record.msg_id) }
     }
 
+    fn at(&self) -> Timestamp {
+        time::timestamp(self.at.as_bytes()).unwrap_or(Timestamp::UNIX_EPOCH)
+    }
+
     /// By the clock as it is now; `None` where it was set back since, and nobody can tell.
     fn by(&self, now: Timestamp) -> Option<Timestamp> {
         let is_past = |at: &Timestamp| at.duration_since(now) <= AHEAD_MAX;
-        let at = time::timestamp(self.at.as_bytes()).unwrap_or(Timestamp::UNIX_EPOCH);
+        let at = self.at();
         let made_at = || self.made_ms.and_then(|ms| Timestamp::from_millisecond(ms).ok());
         Some(at).filter(is_past).or_else(|| made_at().filter(is_past))
     }
@@ -139,7 +143,56 @@ impl Standing {
     }
 }
 
+/// So many agents are named in a digest.
+const AGENTS_MAX: usize = 16;
+
+/// Enough of what waits to know that nothing is due.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Digest {
+    /// For each number of tries of those without spans of their own, the oldest moment.
+    oldest_ms: BTreeMap<u32, Option<i64>>,
+    /// When the first of the others is due.
+    own_due_ms: Option<i64>,
+    /// No moment is later.
+    latest_ms: Option<i64>,
+    /// Who has not acknowledged, in lower case, or the first of them.
+    agents: Vec<String>,
+    /// There are more of them.
+    are_more: bool,
+    /// Of an escalation nobody was told.
+    is_untold: bool,
+}
+
+impl Digest {
+    /// False only where nothing is due by the clock. Who has ended is for the caller to see.
+    pub fn may_be_due(&self, retry: &[Duration], now: Timestamp) -> bool {
+        let at = |ms: &i64| Timestamp::from_millisecond(*ms).unwrap_or(Timestamp::MIN);
+        let is_late = |(tries, oldest): (&u32, &Option<i64>)| {
+            let span = retry.get(*tries as usize).or(retry.last()).copied().unwrap_or_default();
+            oldest.as_ref().is_some_and(|oldest| add(at(oldest), span) <= now)
+        };
+        let is_ahead = || self.latest_ms.as_ref().is_some_and(|latest| at(latest).duration_since(now) > AHEAD_MAX);
+        let is_own_late = || self.own_due_ms.as_ref().is_some_and(|due| at(due) <= now);
+        self.is_untold || self.are_more || is_ahead() || is_own_late() || self.oldest_ms.iter().any(is_late)
+    }
+
+    /// Who has not acknowledged, in lower case.
+    pub fn agents(&self) -> &[String] {
+        &self.agents
+    }
+}
+
+fn add(at: Timestamp, span: Duration) -> Timestamp {
+    let span = SignedDuration::try_from(span).unwrap_or(SignedDuration::MAX);
+    at.checked_add(span).unwrap_or(Timestamp::MAX)
+}
+
 impl Waiting<'_> {
+    fn own_span(&self) -> Option<Duration> {
+        self.retry_ms.get(self.tries as usize).or(self.retry_ms.last()).map(|&ms| Duration::from_millis(ms))
+    }
+
     /// Until when there is time: of what was escalated, no longer. `retry` are the spans that are configured.
     pub fn next_at(&self, retry: &[Duration], now: Timestamp) -> Option<Timestamp> {
         if self.is_escalated {
@@ -147,10 +200,8 @@ impl Waiting<'_> {
         }
         let at = self.tries as usize;
         // Behind the last span it is that one again.
-        let own = self.retry_ms.get(at).or(self.retry_ms.last()).map(|&ms| Duration::from_millis(ms));
-        let span = own.or_else(|| retry.get(at).or(retry.last()).copied())?;
-        let span = SignedDuration::try_from(span).unwrap_or(SignedDuration::MAX);
-        Some(self.last.by(now).map_or(now, |from| from.checked_add(span).unwrap_or(Timestamp::MAX)))
+        let span = self.own_span().or_else(|| retry.get(at).or(retry.last()).copied())?;
+        Some(self.last.by(now).map_or(now, |from| add(from, span)))
     }
 
     /// How it stands at that moment.
@@ -328,6 +379,25 @@ impl Wait {
 
 impl State for Pending {
     const NAME: &'static str = "pending";
+    type Digest = Digest;
+
+    fn digest(&self) -> Digest {
+        let mut digest = Digest { is_untold: !self.untold.is_empty(), ..Digest::default() };
+        let mut agents = BTreeSet::new();
+        for waiting in self.all().iter().filter(|waiting| !waiting.is_escalated) {
+            agents.insert(waiting.agent_id.to_ascii_lowercase());
+            let at = waiting.last.at();
+            digest.latest_ms = digest.latest_ms.max(Some(at.as_millisecond().saturating_add(1)));
+            let (oldest, ms) = match waiting.own_span() {
+                Some(span) => (&mut digest.own_due_ms, add(at, span).as_millisecond()),
+                None => (digest.oldest_ms.entry(waiting.tries).or_default(), at.as_millisecond()),
+            };
+            *oldest = Some(oldest.map_or(ms, |known| known.min(ms)));
+        }
+        digest.are_more = agents.len() > AGENTS_MAX;
+        digest.agents = agents.into_iter().take(AGENTS_MAX).collect();
+        digest
+    }
 
     fn wants(msg_type: &[u8], rest: &[u8]) -> bool {
         let is_about_one = [TYPE_ACK, TYPE_RETRY, TYPE_ESCALATION, TYPE_DELIVERY].iter().any(|about| about.as_bytes() == msg_type);

@@ -181,6 +181,20 @@ fn an_escalation_is_untold_until_its_own_delivery_is_written_down() {
     assert_eq!(pending.untold().count(), 0);
 }
 
+#[test]
+fn with_nothing_late_the_digest_says_that_nothing_is_due() {
+    let spans = [30, 60].map(Duration::from_secs);
+    let mut pending = Pending::default();
+    assert!(!pending.digest().may_be_due(&spans, at(0)));
+    take(&mut pending, 1, 0, question(&["Ann", "bob"]));
+    take(&mut pending, 2, 10, retry("bob", 1));
+    let digest = pending.digest();
+    assert_eq!([10, 29, 30].map(|seconds| digest.may_be_due(&spans, at(seconds))), [false, false, true]);
+    assert_eq!((digest.agents(), digest.may_be_due(&spans, at(-10))), (&["ann".to_string(), "bob".to_string()][..], true));
+    take(&mut pending, 3, 20, ack("ann"));
+    assert_eq!([69, 70].map(|seconds| pending.digest().may_be_due(&spans, at(seconds))), [false, true]);
+}
+
 /// What a naive reader says of the journal's lines: seq, agent, tries, whether it was escalated.
 fn naive(lines: &[(u64, Value)]) -> Vec<(u64, String, u32, bool)> {
     let mut found = Vec::new();
@@ -253,7 +267,8 @@ proptest! {
             // About one of the latest, or one that is yet to come.
             let about = format!("m{}", (n + 1).saturating_sub(about));
             let mut record = match kind {
-                0..=2 => json!({"msg_type": "QUESTION", "sender_id": "lead", "recipients": [name(one)], "requires_ack": true}),
+                0..=2 => json!({"msg_type": "QUESTION", "sender_id": "lead", "recipients": [name(one)], "requires_ack": true,
+                    "retry_ms": if other == 0 { json!([1, 40_000]) } else { json!([]) }}),
                 3 => json!({"msg_type": "INFO", "sender_id": "lead", "recipients": ["ann", "bob", "carl"], "requires_ack": other > 0}),
                 4 => json!({"msg_type": "INFO", "sender_id": "lead", "recipients": ["@all"], "all": ["bob", name(one)], "requires_ack": true}),
                 5 => json!({"msg_type": "INFO", "sender_id": "lead", "recipients": ["@all"], "requires_ack": true}),
@@ -272,6 +287,13 @@ proptest! {
             prop_assert_eq!(saved.state(), rebuilt.state());
             let said: Vec<_> = saved.state().all().iter().map(|waiting| (waiting.seq, waiting.agent_id.to_lowercase(), waiting.tries, waiting.is_escalated)).collect();
             prop_assert_eq!(said, naive(&lines(&journal)));
+            // The digest may say too much, and never too little.
+            let (spans, digest) = ([30, 60].map(Duration::from_secs), saved.state().digest());
+            for seconds in [-3600, -10, 0, 29, 31, 59, 61, 3600] {
+                let now = Timestamp::now() + SignedDuration::from_secs(seconds);
+                let is_due = saved.state().all().iter().any(|waiting| waiting.standing(&spans, now) == Standing::Overdue);
+                prop_assert!(!is_due || digest.may_be_due(&spans, now), "{digest:?} at {seconds}");
+            }
             if one > 0 {
                 saved.save().unwrap();
             }

@@ -149,6 +149,9 @@ impl Tries {
 
 impl State for Queue {
     const NAME: &'static str = "queue";
+    type Digest = ();
+
+    fn digest(&self) {}
 
     fn wants(msg_type: &[u8], _: &[u8]) -> bool {
         [TYPE_DELIVERY, TYPE_RETRY, TYPE_ACK].iter().any(|wanted| wanted.as_bytes() == msg_type)

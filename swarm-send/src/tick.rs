@@ -11,11 +11,11 @@ use std::rc::Rc;
 
 use jiff::Timestamp;
 use swarm_common::exit::{self, Failure, Progress};
-use swarm_common::fold::Fold;
+use swarm_common::fold::{Fold, Head, State};
 use swarm_common::identity;
 use swarm_common::journal::{self, AppendError, Draft, Journal, Rules, Step};
 use swarm_common::message::ALL;
-use swarm_common::pending::{self, Pending, Waiting};
+use swarm_common::pending::{self, Digest, Pending, Waiting};
 use swarm_common::record::{self, Record};
 use swarm_common::registry::{Agent, Route, Status};
 use swarm_common::store::Store;
@@ -104,11 +104,40 @@ pub fn tick(post: &mut Post<'_>, _turn: &File, count_max: usize, log: &mut Log) 
     Ok(done)
 }
 
-/// True if something is due.
+/// So many records that came since the position was saved are looked at for that alone.
+const READ_ON_MAX: u64 = 512;
+
+/// True if something is due. Where nothing is, that is told by the head of one file, what came since, and a look at who was asked.
 pub fn is_due(post: &Post<'_>) -> bool {
+    let (store, now) = (post.store(), time::now());
+    if is_surely_nothing_due(post, now) {
+        return false;
+    }
     // What cannot be read now is no worry of who does something else.
-    let Ok(fold) = look(post.store(), post.journal()) else { return false };
-    fold.state().untold().next().is_some() || !plan(post.store(), &fold, time::now(), 1, &mut Eyes::of(post.store())).is_empty()
+    let Ok(fold) = look(store, post.journal()) else { return false };
+    fold.state().untold().next().is_some() || !plan(store, &fold, now, 1, &mut Eyes::of(store)).is_empty()
+}
+
+fn is_surely_nothing_due(post: &Post<'_>, now: Timestamp) -> bool {
+    let (store, retry) = (post.store(), &post.store().config().ack.retry);
+    let Some(head) = Head::<Digest>::read(&store.folds_place(), Pending::NAME) else { return false };
+    if head.digest.may_be_due(retry, now) {
+        return false;
+    }
+    // What came since may be due as well.
+    let (mut newer, mut is_escalated) = (Pending::default(), false);
+    let is_read = head.read_on(post.journal(), READ_ON_MAX, |line| {
+        if journal::type_of(line).is_none_or(|(msg_type, rest)| Pending::wants(msg_type, rest)) {
+            newer.take(0, line);
+            is_escalated |= newer.untold().next().is_some();
+        }
+    });
+    if is_escalated || !is_read.unwrap_or(false) || newer.digest().may_be_due(retry, now) {
+        return false;
+    }
+    let mut eyes = Eyes::of(store);
+    let digest = newer.digest();
+    head.digest.agents().iter().chain(digest.agents()).all(|id| eyes.is_waited_for(id))
 }
 
 /// What is to be done now.
@@ -162,6 +191,11 @@ impl Eyes {
             Seen::Gone => Presence::Gone,
             Seen::Unknown => Presence::Unknown,
         }
+    }
+
+    /// True of one who is not known to have ended.
+    fn is_waited_for(&mut self, id: &str) -> bool {
+        !matches!(self.roster.find(id), Ok(Some(agent)) if self.roster.status(&agent) == Status::Gone)
     }
 
     fn find(&mut self, id: &str) -> Option<Rc<Agent>> {

@@ -356,7 +356,7 @@ fn a_saved_queue_that_is_damaged_or_gone_changes_nothing() {
     swarm.register("a", &pane, Route::Pane);
     swarm.busy(&pane, true);
     swarm.outcome(&["--to", "a", "one"]);
-    let saved = swarm.dir().join("folds/queue.json");
+    let saved = swarm.dir().join("folds/queue.ndjson");
     for garbage in ["", "{", "{\"next_seq\":900,\"last_id\":\"x\",\"state\":{\"waiting\":{},\"early\":[]}}"] {
         fs::write(&saved, garbage).unwrap();
         assert_eq!(swarm.retry(), [(1, "queued mode".to_string())], "{garbage}");
